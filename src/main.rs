@@ -1,1 +1,97 @@
-fn main() {}
+//! version-guard: the ENTRYPOINT of a worker image. It refuses to start stale or unknown code,
+//! registers what runs in Redis, then runs the real worker and supervises it.
+#![cfg_attr(test, allow(clippy::disallowed_macros))]
+
+mod cli;
+mod config;
+mod guard;
+mod image;
+mod kernel;
+mod registry;
+mod supervisor;
+mod telemetry;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing::error;
+
+use cli::{Cli, Command};
+use config::{Config, Environment};
+use guard::{Report, Verdict};
+use registry::Registrar;
+use supervisor::{Exit, Supervisor};
+use telemetry::LogFormat;
+
+fn main() -> ExitCode {
+    let environment = Environment::received();
+    let cli = Cli::try_parse();
+    let flag = cli.as_ref().ok().and_then(|cli| cli.log_format);
+    let format = config::log_format(flag, &environment);
+    telemetry::init(*format.as_ref().unwrap_or(&LogFormat::Text));
+    let exit = match (cli, format) {
+        (Err(usage), _) => cli::explain(&usage),
+        (_, Err(malformed)) => Err(malformed.into()),
+        (Ok(cli), Ok(format)) => match cli.command {
+            Command::Run(options) => {
+                Config::new(options, environment).map_err(Into::into).and_then(run)
+            }
+            Command::Check(options) => check(&options, &environment, format),
+            Command::Seal(options) => seal(options, &environment),
+        },
+    };
+    exit.unwrap_or_else(|error| {
+        error!("{}", telemetry::causes(error.as_ref()));
+        Exit::Failed
+    })
+    .into()
+}
+
+/// Guards, registration, worker, supervision: the whole program, in this order.
+fn run(config: Config) -> anyhow::Result<Exit> {
+    let verdict = Verdict::new(&config.identity, &config.expectation, &config.worker.arguments);
+    telemetry::announce(&config.identity, &config.expectation, &verdict);
+    if !verdict.violations().is_empty() {
+        return Ok(Exit::Refused);
+    }
+    let mut supervisor = Supervisor::new()?;
+    let registrar = Registrar::start(config.registration, &config.identity);
+    if let Some(registrar) = &registrar {
+        supervisor.wait_for(registrar.first_attempt(), registrar.patience());
+    }
+    let exit = supervisor.supervise(&config.worker);
+    if let Some(registrar) = registrar {
+        registrar.leave(&exit);
+    }
+    Ok(exit)
+}
+
+/// The guards' verdict in full; nothing is started and no network is touched.
+fn check(
+    options: &cli::Check,
+    environment: &Environment,
+    format: LogFormat,
+) -> anyhow::Result<Exit> {
+    kernel::restore_signals();
+    let identity = config::identity(environment);
+    let expectation = config::expectation(environment);
+    let verdict = Verdict::new(&identity, &expectation, &options.command);
+    let report = Report::new(&identity, &expectation, &verdict);
+    let text = match format {
+        LogFormat::Text => report.to_string(),
+        LogFormat::Json => serde_json::to_string(&report)?,
+    };
+    writeln!(io::stdout(), "{text}").context("the verdict can't be written to standard output")?;
+    Ok(if verdict.violations().is_empty() { Exit::Done } else { Exit::Refused })
+}
+
+/// Writes the image's identity into the image.
+fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
+    kernel::restore_signals();
+    let seal = config::seal(options, environment);
+    seal.write()?;
+    telemetry::sealed(&seal);
+    Ok(Exit::Done)
+}

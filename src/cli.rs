@@ -1,0 +1,98 @@
+//! Commands, options, their environment twins and help texts.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Bounded, KeyPrefix};
+use crate::supervisor::Exit;
+use crate::telemetry::LogFormat;
+
+/// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
+#[derive(Debug, Parser)]
+#[command(name = "version-guard", version, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Log lines on standard error: text or json [env: VERSION_GUARD_LOG_FORMAT] [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply the guards, register, start the worker and supervise it until it ends
+    Run(Run),
+    /// Print every guard's verdict; start nothing, reach no network
+    Check(Check),
+    /// Write the image's identity into the image, at build time and as root
+    Seal(Seal),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ENVIRONMENT)]
+pub struct Run {
+    /// At most this long for the registration before the worker starts
+    /// [env: VERSION_GUARD_REGISTER_TIMEOUT] [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    pub register_timeout: Option<Bounded>,
+
+    /// What the keys in Redis begin with [env: VERSION_GUARD_KEY_PREFIX] [default: fiskai:worker]
+    #[arg(long, value_name = "PREFIX")]
+    pub key_prefix: Option<KeyPrefix>,
+
+    /// The worker and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ENVIRONMENT)]
+pub struct Check {
+    /// The worker and its arguments, for the tsx guard to look at
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Seal {
+    /// The commit that the image is built from [env: GIT_SHA]
+    #[arg(long, value_name = "SHA")]
+    pub git_sha: Option<String>,
+
+    /// When the image is built, as RFC 3339 [env: BUILD_DATE]
+    #[arg(long, value_name = "DATE")]
+    pub build_date: Option<String>,
+}
+
+/// Prints help and version, when they were asked for, on standard output.
+///
+/// # Errors
+/// A usage error, in the parser's own words.
+pub fn explain(usage: &clap::Error) -> anyhow::Result<Exit> {
+    let text = usage.render().to_string();
+    if usage.use_stderr() {
+        let lines: Vec<&str> =
+            text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        anyhow::bail!("{}", lines.join("\n").trim_start_matches("error: "));
+    }
+    write!(io::stdout(), "{text}").context("the help can't be written to standard output")?;
+    Ok(Exit::Done)
+}
+
+/// The default of `--register-timeout`.
+pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+const ENVIRONMENT: &str = "\
+Environment:
+  GIT_SHA, BUILD_DATE  the image's identity, where the image has no seal
+  EXPECTED_GIT_SHA     the SHA that the deployment expects; unset: the mismatch guard is off
+  NODE_ENV             `production` turns the tsx and the unknown guard on
+  WORKER_TYPE          names the worker in Redis; unset: runs unregistered
+  REDIS_URL            redis://, rediss:// or redis+unix://; unset: runs unregistered
+Each option has a twin in the environment, named in its description; the option wins.";

@@ -1,0 +1,358 @@
+//! argv, environment and seal, read once, each into a value. Below here nobody reads them again.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::cli;
+use crate::guard::Expectation;
+use crate::image::{ImageIdentity, Seal, Source};
+use crate::kernel;
+use crate::registry::{Endpoint, WorkerType};
+use crate::telemetry::{LogFormat, Printable};
+
+/// A setting in the environment that can't be used as it is.
+#[derive(Debug, Error)]
+#[error("{variable} is '{}': {expected}", Printable(value))]
+pub struct ConfigError {
+    variable: &'static str,
+    value: String,
+    expected: String,
+}
+
+/// The environment as received: `NAME=value` entries, byte for byte.
+#[derive(Debug, Clone)]
+pub struct Environment(Vec<CString>);
+
+impl Environment {
+    pub fn received() -> Self {
+        Self(kernel::environ())
+    }
+
+    /// The value of a variable, the first one as getenv(3) has it, or `None` when it is unset.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find_map(|entry| value_of(entry, name)).map(OsStr::from_bytes)
+    }
+
+    /// All entries, for execve(2).
+    pub fn entries(&self) -> &[CString] {
+        &self.0
+    }
+
+    /// The flag if it was given, else its twin unless that is empty, else the default.
+    fn option<T>(
+        &self,
+        flag: Option<T>,
+        variable: &'static str,
+        default: T,
+    ) -> Result<T, ConfigError>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
+        let twin = self.get(variable).filter(|value| !value.is_empty());
+        let (Some(value), None) = (twin, &flag) else {
+            return Ok(flag.unwrap_or(default));
+        };
+        let value = value.to_string_lossy();
+        value.parse().map_err(|expected: T::Err| ConfigError {
+            variable,
+            value: value.into_owned(),
+            expected: expected.to_string(),
+        })
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        // A NUL byte can't come out of a seal that is a JSON string in a C environment; drop it there.
+        let entry = format!("{name}={}", value.replace('\0', ""));
+        self.0.retain(|entry| value_of(entry, name).is_none());
+        self.0.extend(CString::new(entry));
+    }
+}
+
+fn value_of<'a>(entry: &'a CString, name: &str) -> Option<&'a [u8]> {
+    entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}
+
+/// Everything that `run` and `check` decide by.
+#[derive(Debug)]
+pub struct Config {
+    pub identity: ImageIdentity,
+    pub expectation: Expectation,
+    pub worker: WorkerCommand,
+    pub registration: Registration,
+}
+
+/// What is executed as the worker.
+#[derive(Debug)]
+pub struct WorkerCommand {
+    pub arguments: Vec<OsString>,
+    /// As received, with the sealed identity in it.
+    pub environment: Environment,
+}
+
+/// Where and as what the worker registers.
+#[derive(Debug)]
+pub struct Registration {
+    /// What is needed to register, or why the worker runs unregistered.
+    pub target: Result<(WorkerType, Endpoint), String>,
+    pub key_prefix: KeyPrefix,
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Reads the seal and the rest of the environment.
+    ///
+    /// # Errors
+    /// A malformed value of one of the shim's own options. What is about monitoring only is no error.
+    pub fn new(options: cli::Run, environment: Environment) -> Result<Self, ConfigError> {
+        let timeout = environment.option(
+            options.register_timeout,
+            "VERSION_GUARD_REGISTER_TIMEOUT",
+            Bounded(cli::REGISTER_TIMEOUT),
+        )?;
+        let key_prefix = environment.option(
+            options.key_prefix,
+            "VERSION_GUARD_KEY_PREFIX",
+            KeyPrefix::default(),
+        )?;
+        let identity = identity(&environment);
+        let registration =
+            Registration { target: target(&environment), key_prefix, timeout: timeout.0 };
+        Ok(Self {
+            expectation: expectation(&environment),
+            worker: WorkerCommand {
+                arguments: options.command,
+                environment: for_worker(environment, &identity),
+            },
+            identity,
+            registration,
+        })
+    }
+}
+
+/// The log format, before anything else is read.
+///
+/// # Errors
+/// A malformed `VERSION_GUARD_LOG_FORMAT`.
+pub fn log_format(
+    flag: Option<LogFormat>,
+    environment: &Environment,
+) -> Result<LogFormat, ConfigError> {
+    environment.option(flag, "VERSION_GUARD_LOG_FORMAT", LogFormat::default())
+}
+
+/// The image's identity from its seal and the environment.
+pub fn identity(environment: &Environment) -> ImageIdentity {
+    ImageIdentity::new(Seal::read(), environment.get("GIT_SHA"), environment.get("BUILD_DATE"))
+}
+
+/// What the deployment asks for, by `NODE_ENV` and `EXPECTED_GIT_SHA`.
+pub fn expectation(environment: &Environment) -> Expectation {
+    let git_sha = environment.get("EXPECTED_GIT_SHA").unwrap_or_default().to_string_lossy();
+    let git_sha = git_sha.trim();
+    Expectation {
+        production: environment.get("NODE_ENV").is_some_and(|value| value == "production"),
+        git_sha: (!git_sha.is_empty()).then(|| git_sha.to_owned()),
+    }
+}
+
+/// The seal to write, from the flags or their twins.
+pub fn seal(options: cli::Seal, environment: &Environment) -> Seal {
+    let twin = |flag: Option<String>, variable| {
+        let value = flag.unwrap_or_else(|| {
+            environment.get(variable).unwrap_or_default().to_string_lossy().into_owned()
+        });
+        value.trim().to_owned()
+    };
+    Seal {
+        git_sha: twin(options.git_sha, "GIT_SHA"),
+        build_date: twin(options.build_date, "BUILD_DATE"),
+    }
+}
+
+fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), String> {
+    let set = |name| environment.get(name).filter(|value| !value.is_empty());
+    let text = |name, value: &OsStr| {
+        value.to_str().map(str::to_owned).ok_or_else(|| format!("{name} is not UTF-8"))
+    };
+    let (worker_type, url) = match (set("WORKER_TYPE"), set("REDIS_URL")) {
+        (Some(worker_type), Some(url)) => {
+            (text("WORKER_TYPE", worker_type)?, text("REDIS_URL", url)?)
+        }
+        (None, None) => return Err("WORKER_TYPE and REDIS_URL are not set".into()),
+        (None, _) => return Err("WORKER_TYPE is not set".into()),
+        (_, None) => return Err("REDIS_URL is not set".into()),
+    };
+    let worker_type = worker_type
+        .parse()
+        .map_err(|expected| format!("WORKER_TYPE is '{}': {expected}", Printable(&worker_type)))?;
+    // Never with the value in the message: it may hold a password.
+    let endpoint = url.parse().map_err(|reason| format!("REDIS_URL can't be used: {reason}"))?;
+    Ok((worker_type, endpoint))
+}
+
+/// The environment that the worker would have had, and the image's own word where it is sealed.
+fn for_worker(mut environment: Environment, identity: &ImageIdentity) -> Environment {
+    if identity.source == Source::Sealed {
+        environment.set("GIT_SHA", &identity.git_sha.to_string());
+        environment.set("BUILD_DATE", &identity.build_date);
+    }
+    environment
+}
+
+/// A duration as people write it, up to a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounded(pub Duration);
+
+impl FromStr for Bounded {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|duration| *duration <= Duration::from_hours(24))
+            .map(Self)
+            .ok_or("expected a duration such as 500ms, 1s or 2m, at most 24h")
+    }
+}
+
+/// What the keys in Redis begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPrefix(String);
+
+impl KeyPrefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for KeyPrefix {
+    fn default() -> Self {
+        Self("fiskai:worker".into())
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits =
+            (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.into()))
+            .ok_or("expected 1 to 128 visible ASCII characters, such as fiskai:worker")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{CString, OsStr};
+    use std::time::Duration;
+
+    use super::{Bounded, Environment, KeyPrefix, expectation, for_worker, target};
+    use crate::image::{ImageIdentity, Seal};
+
+    fn environment(entries: &[&str]) -> Environment {
+        Environment(entries.iter().map(|entry| CString::new(*entry).unwrap()).collect())
+    }
+
+    #[test]
+    fn the_flag_wins_over_its_twin_and_the_twin_over_the_default() {
+        let twin = environment(&["T=2s"]);
+        let second = Bounded(Duration::from_secs(1));
+        let option =
+            |flag, environment: &Environment| environment.option(flag, "T", second).unwrap().0;
+        assert_eq!(option(Some(Bounded(Duration::from_secs(3))), &twin), Duration::from_secs(3));
+        assert_eq!(option(None, &twin), Duration::from_secs(2));
+        assert_eq!(option(None, &environment(&["T="])), Duration::from_secs(1));
+        assert_eq!(option(None, &environment(&[])), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_malformed_twin_is_named_with_its_value_and_what_would_be_right() {
+        let error =
+            environment(&["T=soon"]).option(None, "T", Bounded(Duration::ZERO)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "T is 'soon': expected a duration such as 500ms, 1s or 2m, at most 24h"
+        );
+    }
+
+    #[test]
+    fn durations_are_bounded() {
+        assert!("24h".parse::<Bounded>().is_ok());
+        for text in ["25h", "1", "-1s", "", "99999999999999y"] {
+            assert!(text.parse::<Bounded>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_prefix_is_visible_and_not_endless() {
+        assert!("{fiskai}:worker".parse::<KeyPrefix>().is_ok());
+        for text in ["", "a b", "a\n", &"x".repeat(129)] {
+            assert!(text.parse::<KeyPrefix>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_exactly_production_is_production() {
+        for (entry, production) in [
+            ("NODE_ENV=production", true),
+            ("NODE_ENV=Production", false),
+            ("NODE_ENV=production ", false),
+            ("NODE_ENV=", false),
+            ("X_NODE_ENV=production", false),
+        ] {
+            assert_eq!(expectation(&environment(&[entry])).production, production, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_blank_expected_sha_is_none() {
+        assert_eq!(expectation(&environment(&["EXPECTED_GIT_SHA= \n"])).git_sha, None);
+        let set = expectation(&environment(&["EXPECTED_GIT_SHA= a1b2c3d\r\n"]));
+        assert_eq!(set.git_sha.as_deref(), Some("a1b2c3d"));
+    }
+
+    #[test]
+    fn a_sealed_identity_replaces_the_environments_for_the_worker() {
+        let before = environment(&["GIT_SHA=x", "A=1", "GIT_SHA=y", "noise"]);
+        let seal = Seal { git_sha: "a1b2c3d".into(), build_date: "today".into() };
+        let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
+        let after = for_worker(before, &identity);
+        assert_eq!(after.get("GIT_SHA"), Some(OsStr::new("a1b2c3d")));
+        assert_eq!(after.get("BUILD_DATE"), Some(OsStr::new("today")));
+        assert_eq!(after.entries().len(), 4);
+    }
+
+    #[test]
+    fn a_bad_redis_url_is_reported_without_its_password() {
+        for url in [
+            "redis://:hunter2@",
+            "http://:hunter2@h",
+            "redis://:hunter2@h/x",
+            "rediss://:hunter2@h/#hunter2",
+        ] {
+            let entry = format!("REDIS_URL={url}");
+            let reason = target(&environment(&["WORKER_TYPE=w", &entry])).unwrap_err();
+            assert!(reason.starts_with("REDIS_URL"), "{reason}");
+            assert!(!reason.contains("hunter2"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_for_the_registration_is_named() {
+        for (entries, named) in [
+            (&[][..], "WORKER_TYPE and REDIS_URL"),
+            (&["WORKER_TYPE=w"], "REDIS_URL"),
+            (&["REDIS_URL=redis://h", "WORKER_TYPE="], "WORKER_TYPE"),
+            (&["REDIS_URL=redis://h", "WORKER_TYPE=a b"], "WORKER_TYPE is 'a b'"),
+        ] {
+            let reason = target(&environment(entries)).unwrap_err();
+            assert!(reason.starts_with(named), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The verdict in full, for `check`.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Expectation, Finding, Verdict};
+use crate::image::ImageIdentity;
+use crate::telemetry::Printable;
+
+/// Every guard's verdict and what it was judged by: `Display` gives text, `Serialize` the same facts.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    git_sha: String,
+    source: String,
+    /// A `GIT_SHA` in the environment that loses to the seal.
+    overridden: Option<String>,
+    build_date: String,
+    production: bool,
+    expected_git_sha: Option<String>,
+    guards: Vec<Line>,
+    starts: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    guard: &'static str,
+    verdict: &'static str,
+    why: String,
+}
+
+impl Report {
+    pub fn new(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) -> Self {
+        let guards = verdict.findings().into_iter().map(|(guard, finding)| {
+            let (verdict, why) = match finding {
+                Finding::Passed(why) => ("passed", (*why).to_owned()),
+                Finding::Refused(violation) => ("refused", violation.to_string()),
+                Finding::Tolerated(violation) => {
+                    ("off", format!("NODE_ENV is not production. {violation}"))
+                }
+                Finding::Off(why) => ("off", (*why).to_owned()),
+            };
+            Line { guard, verdict, why }
+        });
+        Self {
+            git_sha: identity.git_sha.to_string(),
+            source: identity.source.to_string(),
+            overridden: identity.overridden.clone(),
+            build_date: identity.build_date.clone(),
+            production: expectation.production,
+            expected_git_sha: expectation.git_sha.clone(),
+            guards: guards.collect(),
+            starts: verdict.violations().is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let or_none = |text: &str| {
+            if text.is_empty() { "none".to_owned() } else { Printable(text).to_string() }
+        };
+        writeln!(f, "Image SHA:    {} ({})", Printable(&self.git_sha), self.source)?;
+        if let Some(overridden) = &self.overridden {
+            writeln!(f, "Overridden:   {} (from the environment)", Printable(overridden))?;
+        }
+        writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
+        writeln!(
+            f,
+            "Expected SHA: {}",
+            or_none(self.expected_git_sha.as_deref().unwrap_or_default())
+        )?;
+        writeln!(f, "Production:   {}", if self.production { "yes" } else { "no" })?;
+        writeln!(f)?;
+        for Line { guard, verdict, why } in &self.guards {
+            writeln!(f, "  [{}] {guard}: {why}", verdict.to_uppercase())?;
+        }
+        writeln!(f)?;
+        f.write_str(if self.starts {
+            "[OK] The worker would start"
+        } else {
+            "[FAIL] The worker would not start"
+        })
+    }
+}

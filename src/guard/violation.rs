@@ -1,0 +1,113 @@
+//! A guard's "no", and the lines that operators search their logs for.
+
+use std::fmt;
+
+use crate::telemetry::Printable;
+
+/// A guard's "no".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// Uncompiled code: the first argument that contains `tsx`.
+    Tsx { argument: String },
+    /// An image without a SHA, and why it has none.
+    Unknown { reason: String },
+    /// Stale code: the image's SHA is not the expected one.
+    Mismatch { image: String, expected: String },
+}
+
+impl Violation {
+    /// The name of the guard that says no.
+    pub fn guard(&self) -> &'static str {
+        match self {
+            Self::Tsx { .. } => "tsx",
+            Self::Unknown { .. } => "unknown",
+            Self::Mismatch { .. } => "mismatch",
+        }
+    }
+
+    /// The lines of a refusal, without their prefix: first exactly those of the deployment integrity
+    /// document, then what helps.
+    pub fn refusal(&self) -> String {
+        match self {
+            Self::Tsx { .. } => format!(
+                "FATAL: Running via tsx in production!\n\
+                 Workers must be compiled to JS and run with node.\n\
+                 {self}"
+            ),
+            Self::Unknown { .. } => format!(
+                "FATAL: GIT_SHA is 'unknown' in production!\n\
+                 Image was built without --build-arg GIT_SHA\n\
+                 This worker CANNOT run - may be stale code.\n\
+                 {self}"
+            ),
+            Self::Mismatch { image, expected } => {
+                let hint = if is_abbreviation(image, expected) || is_abbreviation(expected, image) {
+                    "\nOne is an abbreviation of the other: give the full SHA on both sides."
+                } else {
+                    ""
+                };
+                format!(
+                    "FATAL: Version mismatch!\n  \
+                     Image SHA:    {}\n  \
+                     Expected SHA: {}\n\
+                     This worker is running STALE code. Exiting.{hint}",
+                    Printable(image),
+                    Printable(expected)
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    /// What was found, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Tsx { argument } => {
+                write!(f, "The worker command has the argument {}", Printable(argument))
+            }
+            Self::Unknown { reason } => {
+                write!(f, "The image's SHA is unknown: {}", Printable(reason))
+            }
+            Self::Mismatch { image, expected } => {
+                write!(f, "The image's SHA is {}, not {}", Printable(image), Printable(expected))
+            }
+        }
+    }
+}
+
+/// Whether `short` is what git would take for `long`: a beginning of at least four hex digits.
+fn is_abbreviation(short: &str, long: &str) -> bool {
+    short.len() >= 4
+        && short.len() < long.len()
+        && long.starts_with(short)
+        && long.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Violation;
+
+    fn mismatch(image: &str, expected: &str) -> String {
+        Violation::Mismatch { image: image.into(), expected: expected.into() }.refusal()
+    }
+
+    #[test]
+    fn an_abbreviation_on_either_side_gets_one_more_line() {
+        for (image, expected) in [("a1b2c3d", "a1b2c3d4e5f6"), ("a1b2c3d4e5f6", "a1b2c3d")] {
+            assert_eq!(mismatch(image, expected).lines().count(), 5);
+        }
+    }
+
+    #[test]
+    fn a_plain_mismatch_gets_four_lines() {
+        for (image, expected) in [("a1b2c3d", "0f0f0f0f"), ("a1", "a1b2c3d"), ("main", "main-2")] {
+            assert_eq!(mismatch(image, expected).lines().count(), 4, "{image} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_sha_with_line_ends_in_it_can_not_forge_a_log_line() {
+        assert_eq!(mismatch("a\n[version] all is well", "b").lines().count(), 4);
+    }
+}

@@ -1,0 +1,123 @@
+//! The seal: the file in the image that holds its identity, out of reach of the environment.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NONBLOCK;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
+pub const PATH: &str = "/etc/version-guard/image.json";
+
+/// Far more than a seal holds; what is longer is no seal.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// The image's identity as it was sealed at build time. Unknown fields are refused: they would be
+/// promises that this version does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seal {
+    pub git_sha: String,
+    #[serde(default)]
+    pub build_date: String,
+}
+
+/// A seal that can't be relied on, or can't be written.
+#[derive(Debug, Error)]
+pub enum SealError {
+    #[error("the seal {PATH} can't be read")]
+    Read(#[source] io::Error),
+    #[error("the seal {PATH} is no regular file")]
+    NoFile,
+    #[error("the seal {PATH} is longer than {MOST_BYTES} bytes")]
+    TooLong,
+    #[error("the seal {PATH} can't be parsed")]
+    Parse(#[source] serde_json::Error),
+    #[error("the seal can't be written to {}; this step has to run as root", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Seal {
+    /// The image's seal, or `None` where the image has none.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of reading it: a seal that is there and says nothing counts as an
+    /// unknown identity, never as no seal.
+    pub fn read() -> Result<Option<Self>, SealError> {
+        // Nonblocking, so that a FIFO in its place does not hold up the start for ever.
+        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(PATH);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link(PATH) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(SealError::Read(error)),
+        };
+        if !file.metadata().map_err(SealError::Read)?.is_file() {
+            return Err(SealError::NoFile);
+        }
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(SealError::TooLong);
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)
+    }
+
+    /// Writes the seal, whole or not at all, readable by all and writable by none (0444).
+    ///
+    /// # Errors
+    /// The path that could not be written and why.
+    pub fn write(&self) -> Result<(), SealError> {
+        let path = Path::new(PATH);
+        let draft = path.with_extension("json.draft");
+        self.write_to(&draft).and_then(|()| fs::rename(&draft, path)).map_err(|source| {
+            let _ = fs::remove_file(&draft);
+            SealError::Write { path: path.to_owned(), source }
+        })
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        }
+        let mut file = File::create(path)?;
+        serde_json::to_writer(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.set_permissions(fs::Permissions::from_mode(0o444))?;
+        file.sync_all()
+    }
+}
+
+/// A link that leads nowhere is a broken seal, not a missing one.
+fn is_link(path: &str) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seal;
+
+    #[test]
+    fn a_seal_is_the_json_that_the_contract_shows() {
+        let seal = Seal { git_sha: "a1b2c3d".into(), build_date: "2026-01-08T12:00:00Z".into() };
+        assert_eq!(
+            serde_json::to_string(&seal).unwrap(),
+            r#"{"gitSha":"a1b2c3d","buildDate":"2026-01-08T12:00:00Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_seal_with_a_field_nobody_knows_is_refused() {
+        let text = r#"{"gitSha":"a1b2c3d","buildDate":"","enforceMore":true}"#;
+        assert!(serde_json::from_str::<Seal>(text).is_err());
+    }
+
+    #[test]
+    fn a_seal_without_a_sha_is_refused() {
+        assert!(serde_json::from_str::<Seal>(r#"{"buildDate":""}"#).is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! What the kernel is asked for where no safe wrapper exists. All unsafe code of the shim is here.
+//!
+//! Signals are numbers here, not an enum: real-time ones and those that libc keeps for itself
+//! (32 and 33) have to pass as well, so masks go to the kernel without libc in between.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CloneFlags, clone};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+use std::os::unix::process::ExitStatusExt;
+
+/// The highest signal number, `SIGRTMAX` of signal(7).
+pub const LAST_SIGNAL: c_int = 64;
+
+const ALL_SIGNALS: u64 = u64::MAX;
+
+/// What the shim was started with: bit s-1 stands for signal s.
+static IGNORED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
+static BLOCKED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
+
+/// Runs before `main` and before Rust's runtime, which would change SIGPIPE's disposition unseen.
+///
+/// From here on every signal waits until the supervisor reads it: a blocked signal is kept even for
+/// PID 1, which otherwise loses each one that it has no handler for (signal(7), pid_namespaces(7)).
+#[cfg(not(test))]
+#[used]
+// SAFETY: the C runtime calls the functions of this section once, on the main thread.
+#[unsafe(link_section = ".init_array")]
+static ON_ENTRY: extern "C" fn() = {
+    extern "C" fn on_entry() {
+        BLOCKED_ON_ENTRY.store(set_signal_mask(ALL_SIGNALS), Ordering::Relaxed);
+        let ignored = (1..=LAST_SIGNAL)
+            .filter(|signal| is_ignored(*signal))
+            .fold(0, |set, signal| set | bit(signal));
+        IGNORED_ON_ENTRY.store(ignored, Ordering::Relaxed);
+        // While SIGCHLD is ignored, the kernel reaps and no status is ever to be had.
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+        occupy_closed_standard_streams();
+    }
+    on_entry
+};
+
+/// Whether the shim was started with this signal ignored.
+pub fn ignored_on_entry(signal: c_int) -> bool {
+    IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(signal) != 0
+}
+
+/// Gives signals back their usual course, for the commands that supervise nothing.
+pub fn restore_signals() {
+    restore_dispositions();
+    set_signal_mask(BLOCKED_ON_ENTRY.load(Ordering::Relaxed));
+}
+
+/// Blocks every signal in the calling thread: a new thread starts with 32 unblocked, whatever its
+/// parent's mask was (pthread_create of glibc and musl).
+pub fn block_signals() {
+    set_signal_mask(ALL_SIGNALS);
+}
+
+/// A descriptor that yields every signal that waits, real-time ones in order; signalfd(2).
+pub fn signal_fd() -> nix::Result<SignalFd> {
+    // SAFETY: sigset_t is plain bits and all of them set is a valid set.
+    let all = unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        std::ptr::write_bytes(&raw mut set, 0xff, 1);
+        SigSet::from_sigset_t_unchecked(set)
+    };
+    SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Sends a signal by number; kill(2).
+pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Reaps one ended child, if there is one: its pid and status; waitpid(2).
+///
+/// The raw call, since nix answers EINVAL for a death by real-time signal after the kernel has
+/// already forgotten the child.
+pub fn reap() -> nix::Result<Option<(Pid, ExitStatus)>> {
+    wait(Pid::from_raw(-1), libc::WNOHANG)
+}
+
+fn wait(pid: Pid, flags: c_int) -> nix::Result<Option<(Pid, ExitStatus)>> {
+    let mut status = 0;
+    // SAFETY: status is a valid place for the call's duration.
+    let pid = Errno::result(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, flags) })?;
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status))))
+}
+
+/// The environment as received, byte for byte, entries without `=` included; environ(7).
+pub fn environ() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let mut entries = Vec::new();
+    // SAFETY: a null-terminated array of C strings that nothing in this program changes.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            entries.push(CStr::from_ptr(*entry).to_owned());
+            entry = entry.add(1);
+        }
+    }
+    entries
+}
+
+/// A program to start: the paths to try in order, and what it is given.
+#[derive(Debug)]
+pub struct Program<'a> {
+    pub paths: &'a [CString],
+    pub arguments: &'a [CString],
+    pub environment: &'a [CString],
+    /// The terminal whose foreground the new process group takes.
+    pub terminal: Option<BorrowedFd<'a>>,
+}
+
+/// Why no program runs in the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnErrno {
+    /// No process could be made; fork(2).
+    Fork(Errno),
+    /// The path with this index, or the last of all, could not be executed; execve(2).
+    Exec { path: usize, errno: Errno },
+}
+
+/// Starts a program in a process group of its own, with an empty signal mask and the dispositions
+/// that the shim itself was started with.
+///
+/// The child borrows the shim's memory until it executes (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3)
+/// does): cheaper than a fork, and the child's errno arrives without a pipe. posix_spawn itself can
+/// neither ignore SIGCHLD in the child alone nor take a terminal's foreground on every libc.
+pub fn spawn(program: &Program) -> Result<Pid, SpawnErrno> {
+    let paths = program.paths;
+    let arguments = pointers(program.arguments);
+    let environment = pointers(program.environment);
+    let terminal = program.terminal.map(|fd| fd.as_raw_fd());
+    let mut failure = None;
+    let report = &raw mut failure;
+    let child = Box::new(move || {
+        // SAFETY: between clone and execve only system calls are made, nothing is allocated or
+        // locked, and the parent, whose memory this is, stands still.
+        unsafe {
+            libc::setpgid(0, 0);
+            if let Some(terminal) = terminal {
+                libc::tcsetpgrp(terminal, libc::getpid());
+            }
+            restore_dispositions();
+            set_signal_mask(0);
+            *report = Some(execute(paths, &arguments, &environment));
+            libc::_exit(127)
+        }
+    });
+    let mut stack = vec![0_u8; 64 * 1024];
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the stack is large enough for the few calls above and outlives the child's use of it,
+    // since the parent is suspended until the child has executed or exited.
+    let pid = unsafe { clone(child, &mut stack, flags, Some(libc::SIGCHLD)) }
+        .map_err(SpawnErrno::Fork)?;
+    // SAFETY: written, if at all, by the child above before the parent went on.
+    match unsafe { std::ptr::read_volatile(&raw const failure) } {
+        None => Ok(pid),
+        Some((path, errno)) => {
+            // The child that executed nothing is ours to bury, or it would look like an orphan.
+            let _ = wait(pid, 0);
+            Err(SpawnErrno::Exec { path, errno })
+        }
+    }
+}
+
+/// Tries the paths as execvp(3) does: goes on where nothing is found, remembers what is forbidden.
+///
+/// # Safety
+/// The pointers are null-terminated arrays of C strings.
+unsafe fn execute(
+    paths: &[CString],
+    arguments: &[*const c_char],
+    environment: &[*const c_char],
+) -> (usize, Errno) {
+    let mut failure = (0, Errno::ENOENT);
+    for (index, path) in paths.iter().enumerate() {
+        // SAFETY: as this function's own.
+        unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        match Errno::last() {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => failure = (index, Errno::EACCES),
+            errno => return (index, errno),
+        }
+    }
+    failure
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// The two dispositions that this process changes: SIGCHLD above, SIGPIPE by Rust's runtime.
+fn restore_dispositions() {
+    for signal in [libc::SIGCHLD, libc::SIGPIPE] {
+        let disposition = if ignored_on_entry(signal) { libc::SIG_IGN } else { libc::SIG_DFL };
+        set_disposition(signal, disposition);
+    }
+}
+
+fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
+    // SAFETY: no handler is installed, only a constant.
+    unsafe { libc::signal(signal, disposition) };
+}
+
+/// Sets the calling thread's mask to exactly this set and returns the one before; sigprocmask(2).
+fn set_signal_mask(set: u64) -> u64 {
+    let mut before = 0_u64;
+    // SAFETY: both places are valid and as large as the size that is given.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const set,
+            &raw mut before,
+            size_of::<u64>(),
+        );
+    }
+    before
+}
+
+fn is_ignored(signal: c_int) -> bool {
+    // The kernel's struct sigaction begins with the handler; its length differs by architecture and
+    // is nowhere more than this.
+    let mut action = [0_usize; 8];
+    // SAFETY: nothing is set, and the answer fits.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::null::<usize>(),
+            action.as_mut_ptr(),
+            size_of::<u64>(),
+        )
+    };
+    result == 0 && action.first() == Some(&libc::SIG_IGN)
+}
+
+/// Puts a placeholder where standard input, output or error was closed.
+///
+/// Otherwise Rust's runtime opens `/dev/null` there, which the worker would inherit, and aborts in a
+/// root that has none; or a socket of the shim's would become descriptor 0, 1 or 2. The placeholder
+/// can be neither read nor written and closes itself when the worker is executed.
+fn occupy_closed_standard_streams() {
+    for fd in 0..=2 {
+        // SAFETY: a constant path, and open(2) takes the lowest free descriptor, which is fd.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) == -1 {
+                libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            }
+        }
+    }
+}
+
+fn bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
+}

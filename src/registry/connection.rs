@@ -1,0 +1,264 @@
+//! From a REDIS_URL to a connection: name resolution, TLS and one time limit around all of it.
+//!
+//! Nothing here calls libc's name service: a static glibc binary dies of it in images whose
+//! nsswitch.conf names a module of another glibc, and with it, as PID 1, the container.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError,
+};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A Redis to connect to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    address: Address,
+    login: RedisConnectionInfo,
+}
+
+#[derive(Debug, Clone)]
+enum Address {
+    Tcp { host: String, port: u16, tls: bool },
+    Unix(PathBuf),
+}
+
+/// Why Redis could not be used. No message holds the password.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    #[error("the name {host} can't be resolved")]
+    Resolve { host: String, source: NetError },
+    #[error("no name server and no hosts file knows an address of {host}")]
+    NoAddress { host: String },
+    #[error("no connection")]
+    Connect(#[source] io::Error),
+    #[error("no certificate authorities and no TLS")]
+    TlsSetUp(#[source] tokio_rustls::rustls::Error),
+    #[error("TLS failed")]
+    Tls(#[source] io::Error),
+    #[error("{0}")]
+    Redis(String),
+    #[error("no answer within {} while {stage}", humantime::format_duration(*limit))]
+    TimedOut { limit: Duration, stage: Stage },
+}
+
+/// What a connection was at when time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Resolving,
+    Connecting,
+    Tls,
+    Talking,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolving => "resolving its name",
+            Self::Connecting => "connecting",
+            Self::Tls => "agreeing on TLS",
+            Self::Talking => "waiting for its reply",
+        })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    /// Takes `redis://`, `rediss://` and `redis+unix://` URLs; the reason of a refusal never repeats
+    /// the URL.
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str =
+            "expected redis://[user][:password@]host[:port][/database], rediss:// or redis+unix://";
+        let info: ConnectionInfo =
+            url.trim().parse().map_err(|_: RedisError| EXPECTED.to_owned())?;
+        let address = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                Address::Tcp { host: host.clone(), port: *port, tls: false }
+            }
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                return Err("#insecure would send the password to anybody".into());
+            }
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                Address::Tcp { host: host.clone(), port: *port, tls: true }
+            }
+            ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
+            _ => return Err(EXPECTED.into()),
+        };
+        Ok(Self { address, login: info.redis_settings().clone().set_skip_set_lib_name() })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// Where it is, without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match &self.address {
+            Address::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Connects, logs in and gives the connection to `talk`, all of it within the limit.
+    ///
+    /// # Errors
+    /// What failed, or what was going on when time ran out.
+    pub async fn within<T, F>(
+        &self,
+        limit: Duration,
+        talk: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, ConnectionError>
+    where
+        F: Future<Output = redis::RedisResult<T>>,
+    {
+        let stage = Cell::new(Stage::Resolving);
+        let all = async {
+            let connection = self.connect(&stage).await?;
+            talk(connection).await.map_err(|error| self.redis_error(&error))
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectionError::TimedOut { limit, stage: stage.get() }),
+        }
+    }
+
+    async fn connect(&self, stage: &Cell<Stage>) -> Result<MultiplexedConnection, ConnectionError> {
+        let (host, port, tls) = match &self.address {
+            Address::Unix(path) => {
+                stage.set(Stage::Connecting);
+                let stream = UnixStream::connect(path).await.map_err(ConnectionError::Connect)?;
+                return self.log_in(stream, stage).await;
+            }
+            Address::Tcp { host, port, tls } => (host, *port, *tls),
+        };
+        let addresses = resolve(host).await?;
+        stage.set(Stage::Connecting);
+        let attempts = addresses
+            .into_iter()
+            .map(|address| Box::pin(TcpStream::connect(SocketAddr::new(address, port))));
+        let (stream, _) = select_ok(attempts).await.map_err(ConnectionError::Connect)?;
+        // A transaction is one write; waiting for more of it would only cost time.
+        let _ = stream.set_nodelay(true);
+        if tls {
+            stage.set(Stage::Tls);
+            self.log_in(encrypt(stream, host).await?, stage).await
+        } else {
+            self.log_in(stream, stage).await
+        }
+    }
+
+    /// Authenticates and selects the database; the connection closes when it is dropped.
+    async fn log_in(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        stage: &Cell<Stage>,
+    ) -> Result<MultiplexedConnection, ConnectionError> {
+        stage.set(Stage::Talking);
+        // The limit around everything is the only one.
+        let no_limits =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&self.login, stream, no_limits)
+                .await
+                .map_err(|error| self.redis_error(&error))?;
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    /// A server's complaint can quote the command, and with AUTH the password.
+    fn redis_error(&self, error: &RedisError) -> ConnectionError {
+        let text = error.to_string();
+        ConnectionError::Redis(match self.login.password() {
+            Some(password) if !password.is_empty() => text.replace(password, "***"),
+            _ => text,
+        })
+    }
+}
+
+/// The addresses of a host: itself, or from the hosts file and the name servers of resolv.conf.
+async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectionError> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let failed = |source: NetError| {
+        let host = host.to_owned();
+        if source.is_no_records_found() {
+            ConnectionError::NoAddress { host }
+        } else {
+            ConnectionError::Resolve { host, source }
+        }
+    };
+    // Relaxed: compose services are often called something_like_this.
+    let name = Name::from_str_relaxed(host).map_err(|error| failed(error.into()))?;
+    // Without a usable resolv.conf the hosts file is left.
+    let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
+        let nobody_to_ask = ResolverConfig::from_parts(None, vec![], vec![]);
+        TokioResolver::builder_with_config(nobody_to_ask, TokioRuntimeProvider::default())
+    });
+    let resolver = builder.build().map_err(failed)?;
+    let answer = resolver.lookup_ip(name).await.map_err(failed)?;
+    Ok(answer.iter().collect())
+}
+
+/// TLS, trusting the authorities of the system and, for images that have none, the bundled ones.
+async fn encrypt(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, ConnectionError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ConnectionError::TlsSetUp)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| ConnectionError::Tls(io::Error::other(error)))?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(ConnectionError::Tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    #[test]
+    fn an_endpoint_shows_neither_user_nor_password() {
+        for (url, shown) in [
+            ("redis://user:hunter2@redis.internal/3", "redis.internal:6379"),
+            ("rediss://:hunter2@10.0.0.1:6380", "10.0.0.1:6380"),
+            ("redis://[::1]:7000", "[::1]:7000"),
+            ("redis+unix:///run/redis.sock?pass=hunter2&db=1", "/run/redis.sock"),
+        ] {
+            let endpoint: Endpoint = url.parse().unwrap();
+            assert_eq!(endpoint.to_string(), shown);
+            assert!(!format!("{endpoint:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn an_endpoint_without_certificate_checks_is_refused() {
+        assert!("rediss://h/#insecure".parse::<Endpoint>().is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! From how a run ended to the shim's exit code. A pure table.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+
+use super::spawn::SpawnError;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Exit {
+    /// The worker ended, with this status of waitpid(2).
+    Worker(ExitStatus),
+    /// A guard said no.
+    Refused,
+    /// A signal that ends a process came before there was a worker.
+    Interrupted(i32),
+    /// There is no worker to execute.
+    NotStarted(SpawnError),
+    /// A command other than `run` did what it is for.
+    Done,
+    /// Usage, configuration or the shim itself.
+    Failed,
+}
+
+impl Exit {
+    /// The exit code: a shell's conventions, as tini and docker-run(1) have them.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Failed => 125,
+            Self::NotStarted(error) => match error {
+                SpawnError::NoProcess(_) => 125,
+                SpawnError::NotExecutable { .. } | SpawnError::NoInterpreter { .. } => 126,
+                SpawnError::NotFound { .. } => 127,
+            },
+            Self::Interrupted(signal) => killed_by(*signal),
+            Self::Worker(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => low_byte(code),
+                (None, signal) => killed_by(signal.unwrap_or_default()),
+            },
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+fn killed_by(signal: i32) -> u8 {
+    low_byte(128 + signal)
+}
+
+fn low_byte(code: i32) -> u8 {
+    code.to_le_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::Exit;
+
+    #[test]
+    fn a_workers_own_code_is_the_shims() {
+        for code in 0..=255_u8 {
+            let status = ExitStatus::from_raw(i32::from(code) << 8);
+            assert_eq!(Exit::Worker(status).code(), code);
+        }
+    }
+
+    #[test]
+    fn a_death_by_signal_is_128_and_the_signal() {
+        for (raw, code) in [(9, 137), (15, 143), (0x8b, 139), (34, 162), (64, 192)] {
+            assert_eq!(Exit::Worker(ExitStatus::from_raw(raw)).code(), code);
+        }
+    }
+}

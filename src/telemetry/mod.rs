@@ -1,0 +1,149 @@
+//! The shim's own words: `[version]` lines or JSON objects on standard error, nothing else anywhere.
+
+mod printable;
+mod verdict;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeVisitor;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{self, DefaultFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use printable::Printable;
+pub use verdict::{announce, sealed};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `[version] …`, without a timestamp: the engine adds one.
+    #[default]
+    Text,
+    /// One object a line with the same facts.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// Sends the events of this program, and of no library, to standard error.
+pub fn init(format: LogFormat) {
+    let events =
+        tracing_subscriber::fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), Level::INFO);
+    let registry = tracing_subscriber::registry().with(ours);
+    let _ = match format {
+        LogFormat::Text => registry.with(events.event_format(Prefixed)).try_init(),
+        LogFormat::Json => {
+            registry.with(events.json().flatten_event(true).with_target(false)).try_init()
+        }
+    };
+}
+
+/// An error with its whole cause chain, in one line. A cause that the text already quotes, as many
+/// libraries do, is not said again.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Each line of an event's message behind `[version]`, and nothing of its other fields: the message
+/// of a text log already says them.
+struct Prefixed;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for Prefixed {
+    fn format_event(
+        &self,
+        _: &FmtContext<S, DefaultFields>,
+        mut writer: Writer,
+        event: &Event,
+    ) -> fmt::Result {
+        let mut message = String::new();
+        let only_message = format::debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{value:?}"),
+            _ => Ok(()),
+        });
+        event.record(&mut only_message.make_visitor(Writer::new(&mut message)));
+        message.lines().try_for_each(|line| writeln!(writer, "[version] {line}"))
+    }
+}
+
+/// Standard error, written to without a lock and only while it takes what is written.
+///
+/// A log pipe whose reader has stopped reading would otherwise hold up the supervisor for ever; a
+/// line that finds no taker within the patience is given up.
+struct StandardError;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// As much as a pipe takes at once without blocking, once poll(2) has called it writable; pipe(7).
+const CHUNK: usize = 4096;
+
+impl io::Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        for mut rest in bytes.chunks(CHUNK) {
+            while !rest.is_empty() {
+                let written = wait_until_writable(deadline)
+                    .and_then(|()| nix::unistd::write(io::stderr(), rest));
+                match written {
+                    Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    // Closed, broken or full: there is nobody left to tell.
+                    Err(_) => return Ok(bytes.len()),
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn wait_until_writable(deadline: Instant) -> nix::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+    let stderr = io::stderr();
+    match poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], timeout)? {
+        0 => Err(Errno::ETIMEDOUT),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> MakeWriter<'a> for StandardError {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
