@@ -1,0 +1,104 @@
+//! A real redis-server of the test's own.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use super::{Folder, eventually};
+
+/// A running redis-server; killed when it goes out of scope.
+pub struct Redis {
+    child: Child,
+    arguments: Vec<String>,
+    folder: Arc<Folder>,
+    pub port: u16,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        Self::with::<&str>([])
+    }
+
+    /// With more arguments, as on redis-server's command line.
+    pub fn with<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let arguments =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        Self::on(free_port(), arguments)
+    }
+
+    /// On this port, which is free.
+    pub fn on(port: u16, arguments: Vec<String>) -> Self {
+        let folder = Arc::new(Folder::new());
+        let child = launch(port, &folder, &arguments);
+        let redis = Self { child, arguments, folder, port };
+        redis.wait();
+        redis
+    }
+
+    /// Stops it, as a crash would.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again, empty, where it was.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.child = launch(self.port, &self.folder, &self.arguments);
+        self.wait();
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn socket(&self) -> String {
+        self.folder.path("redis.sock").display().to_string()
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    /// What redis-cli prints, over the socket, without the last line end.
+    pub fn cli<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-s", &self.socket()])
+            .args(arguments)
+            .output()
+            .expect("redis-cli");
+        String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
+    }
+
+    fn wait(&self) {
+        // An answer of any kind: with a password it is an error.
+        eventually("redis-server", || (!self.cli(["PING"]).is_empty()).then_some(()));
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn launch(port: u16, folder: &Folder, arguments: &[String]) -> Child {
+    let folder_path = folder.path("");
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "no", "--dir"])
+        .arg(&folder_path)
+        .arg("--unixsocket")
+        .arg(folder.path("redis.sock"))
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server")
+}
+
+/// A port on which nobody listens. It stays the test's: the kernel gives ephemeral ports in turn.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
