@@ -9,6 +9,7 @@ mod terminal;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use nix::libc::SIGCHLD;
 use nix::unistd::Pid;
 use tracing::{error, warn};
 
@@ -59,7 +60,7 @@ impl Supervisor {
         while let Some(signal) = self.signals.next() {
             if signals::ends_a_process(signal) {
                 self.interrupted_by.get_or_insert(signal);
-            } else if !self.kept.contains(&signal) {
+            } else if signal != SIGCHLD && !self.kept.contains(&signal) {
                 self.kept.push(signal);
             }
         }
@@ -90,6 +91,8 @@ impl Supervisor {
                 break status;
             }
             match self.signals.next() {
+                // About the shim's own children: reaped above, on the next turn.
+                Some(SIGCHLD) => {}
                 Some(signal) => worker.forward(signal),
                 None => _ = self.signals.wait(None, None),
             }

@@ -31,22 +31,13 @@ impl Signals {
         Ok(Self { waiting: kernel::signal_fd()? })
     }
 
-    /// The next signal that concerns the worker, or `None` when none waits.
+    /// The next signal that waits, or `None`. What the shim has caused itself, such as SIGPIPE on a
+    /// broken log pipe, is nobody's business and left out.
     pub fn next(&mut self) -> Option<i32> {
-        let own_pid = std::process::id();
         loop {
             match self.waiting.read_signal() {
-                Ok(Some(info)) => {
-                    // SIGCHLD is about the shim's children. What the shim has caused itself, such
-                    // as SIGPIPE on a broken log pipe, is nobody else's business either.
-                    let signal = i32::try_from(info.ssi_signo).unwrap_or_default();
-                    if signal != libc::SIGCHLD && info.ssi_pid != own_pid {
-                        return Some(signal);
-                    }
-                    if signal == libc::SIGCHLD {
-                        return None;
-                    }
-                }
+                Ok(Some(info)) if info.ssi_pid == std::process::id() => {}
+                Ok(Some(info)) => return i32::try_from(info.ssi_signo).ok(),
                 Err(Errno::EINTR) => {}
                 Ok(None) | Err(_) => return None,
             }
