@@ -2,7 +2,8 @@
 //!
 //! All of them take turns in one run, so that whatever else the machine does meets each alike; what
 //! counts are the ratios within one table. Run it with `cargo bench`.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_macros)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -47,14 +48,8 @@ fn time(line: &[&str]) -> Duration {
         .stderr(Stdio::null())
         .status()
         .expect("the shim starts");
-    assert_success(status.success(), line[0]);
+    assert!(status.success(), "{line:?}");
     start.elapsed()
-}
-
-fn assert_success(success: bool, program: &str) {
-    if !success {
-        std::panic::panic_any(format!("{program} failed"));
-    }
 }
 
 /// In milliseconds.
