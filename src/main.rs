@@ -11,16 +11,14 @@ mod registry;
 mod supervisor;
 mod telemetry;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use tracing::error;
 
 use cli::{Cli, Command};
 use config::{Config, Environment};
-use guard::{Report, Verdict};
+use guard::Verdict;
 use registry::Registrar;
 use supervisor::{Exit, Supervisor};
 use telemetry::LogFormat;
@@ -38,8 +36,8 @@ fn main() -> ExitCode {
             Command::Run(options) => {
                 Config::new(options, environment).map_err(Into::into).and_then(run)
             }
-            Command::Check(options) => check(&options, &environment, format),
-            Command::Seal(options) => seal(options, &environment),
+            Command::Check(options) => guard::check(&options, &environment, format),
+            Command::Seal(options) => image::seal(options, &environment),
         },
     };
     exit.unwrap_or_else(|error| {
@@ -66,32 +64,4 @@ fn run(config: Config) -> anyhow::Result<Exit> {
         registrar.leave(&exit);
     }
     Ok(exit)
-}
-
-/// The guards' verdict in full; nothing is started and no network is touched.
-fn check(
-    options: &cli::Check,
-    environment: &Environment,
-    format: LogFormat,
-) -> anyhow::Result<Exit> {
-    kernel::restore_signals();
-    let identity = config::identity(environment);
-    let expectation = config::expectation(environment);
-    let verdict = Verdict::new(&identity, &expectation, &options.command);
-    let report = Report::new(&identity, &expectation, &verdict);
-    let text = match format {
-        LogFormat::Text => report.to_string(),
-        LogFormat::Json => serde_json::to_string(&report)?,
-    };
-    writeln!(io::stdout(), "{text}").context("the verdict can't be written to standard output")?;
-    Ok(if verdict.violations().is_empty() { Exit::Done } else { Exit::Refused })
-}
-
-/// Writes the image's identity into the image.
-fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
-    kernel::restore_signals();
-    let seal = config::seal(options, environment);
-    seal.write()?;
-    telemetry::sealed(&seal);
-    Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! The three guards: pure rules over who the image is, what the deploy expects and what would run.
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
-mod report;
+mod check;
 mod violation;
 
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::image::{GitSha, ImageIdentity};
 
-pub use report::Report;
+pub use check::check;
 pub use violation::Violation;
 
 /// What the deployment asks for.

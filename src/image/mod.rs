@@ -4,4 +4,4 @@ mod identity;
 mod seal;
 
 pub use identity::{GitSha, ImageIdentity, Source, meaningful};
-pub use seal::Seal;
+pub use seal::{Seal, seal};

@@ -9,6 +9,10 @@ use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::config::{self, Environment};
+use crate::supervisor::Exit;
+use crate::{cli, kernel, telemetry};
+
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
 pub const PATH: &str = "/etc/version-guard/image.json";
 
@@ -38,6 +42,18 @@ pub enum SealError {
     Parse(#[source] serde_json::Error),
     #[error("the seal can't be written to {}; this step has to run as root", path.display())]
     Write { path: PathBuf, source: io::Error },
+}
+
+/// `seal`: writes the image's identity into the image.
+///
+/// # Errors
+/// The seal can't be written.
+pub fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
+    kernel::restore_signals();
+    let seal = config::seal(options, environment);
+    seal.write()?;
+    telemetry::sealed(&seal);
+    Ok(Exit::Done)
 }
 
 impl Seal {

@@ -1,17 +1,44 @@
-//! The verdict in full, for `check`.
+//! `check`: the verdict in full.
 
 use std::fmt;
+use std::io::{self, Write};
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{Expectation, Finding, Verdict};
+use crate::config::{self, Environment};
 use crate::image::ImageIdentity;
-use crate::telemetry::Printable;
+use crate::supervisor::Exit;
+use crate::telemetry::{LogFormat, Printable};
+use crate::{cli, kernel};
+
+/// Prints every guard's verdict on standard output; nothing is started and no network is touched.
+///
+/// # Errors
+/// Standard output can't be written to.
+pub fn check(
+    options: &cli::Check,
+    environment: &Environment,
+    format: LogFormat,
+) -> anyhow::Result<Exit> {
+    kernel::restore_signals();
+    let identity = config::identity(environment);
+    let expectation = config::expectation(environment);
+    let verdict = Verdict::new(&identity, &expectation, &options.command);
+    let report = Report::new(&identity, &expectation, &verdict);
+    let text = match format {
+        LogFormat::Text => report.to_string(),
+        LogFormat::Json => serde_json::to_string(&report)?,
+    };
+    writeln!(io::stdout(), "{text}").context("the verdict can't be written to standard output")?;
+    Ok(if verdict.violations().is_empty() { Exit::Done } else { Exit::Refused })
+}
 
 /// Every guard's verdict and what it was judged by: `Display` gives text, `Serialize` the same facts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+struct Report {
     git_sha: String,
     source: String,
     /// A `GIT_SHA` in the environment that loses to the seal.
@@ -31,7 +58,7 @@ struct Line {
 }
 
 impl Report {
-    pub fn new(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) -> Self {
+    fn new(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) -> Self {
         let guards = verdict.findings().into_iter().map(|(guard, finding)| {
             let (verdict, why) = match finding {
                 Finding::Passed(why) => ("passed", (*why).to_owned()),
