@@ -75,6 +75,7 @@ pub struct Seal {
 /// # Errors
 /// A usage error, in the parser's own words.
 pub fn explain(usage: &clap::Error) -> anyhow::Result<Exit> {
+    crate::kernel::restore_signals();
     let text = usage.render().to_string();
     if usage.use_stderr() {
         let lines: Vec<&str> =
