@@ -90,7 +90,7 @@ fn check(
 /// Writes the image's identity into the image.
 fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
     kernel::restore_signals();
-    let seal = config::seal(options, environment);
+    let seal = config::seal(options, environment)?;
     seal.write()?;
     telemetry::sealed(&seal);
     Ok(Exit::Done)
