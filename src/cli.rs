@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Bounded, KeyPrefix};
 use crate::supervisor::Exit;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, Printable};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
@@ -70,6 +70,20 @@ pub struct Seal {
     pub build_date: Option<String>,
 }
 
+/// The log format that a command line asks for; one that can't be parsed is to fail in that format.
+pub fn log_format(cli: &Result<Cli, clap::Error>) -> Option<LogFormat> {
+    if let Ok(cli) = cli {
+        return cli.log_format;
+    }
+    let arguments = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let option = arguments.find(|argument| argument.starts_with("--log-format"))?;
+    match option.split_once('=') {
+        Some((_, format)) => format.parse().ok(),
+        None => arguments.next()?.parse().ok(),
+    }
+}
+
 /// Prints help and version, when they were asked for, on standard output.
 ///
 /// # Errors
@@ -77,8 +91,8 @@ pub struct Seal {
 pub fn explain(usage: &clap::Error) -> anyhow::Result<Exit> {
     let text = usage.render().to_string();
     if usage.use_stderr() {
-        let lines: Vec<&str> =
-            text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        let lines: Vec<String> = lines.map(|line| Printable(line).to_string()).collect();
         anyhow::bail!("{}", lines.join("\n").trim_start_matches("error: "));
     }
     write!(io::stdout(), "{text}").context("the help can't be written to standard output")?;

@@ -28,8 +28,7 @@ use telemetry::LogFormat;
 fn main() -> ExitCode {
     let environment = Environment::received();
     let cli = Cli::try_parse();
-    let flag = cli.as_ref().ok().and_then(|cli| cli.log_format);
-    let format = config::log_format(flag, &environment);
+    let format = config::log_format(cli::log_format(&cli), &environment);
     telemetry::init(*format.as_ref().unwrap_or(&LogFormat::Text));
     let exit = match (cli, format) {
         (Err(usage), _) => cli::explain(&usage),
