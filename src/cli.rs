@@ -13,7 +13,8 @@ use crate::telemetry::{LogFormat, Printable};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
-#[command(name = "version-guard", version, arg_required_else_help = true)]
+#[command(name = "version-guard", version, propagate_version = true)]
+#[command(arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
