@@ -9,11 +9,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Bounded, KeyPrefix};
 use crate::supervisor::Exit;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, Printable};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
-#[command(name = "version-guard", version, arg_required_else_help = true)]
+#[command(name = "version-guard", version, propagate_version = true)]
+#[command(arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
@@ -75,15 +76,28 @@ pub struct Seal {
 /// # Errors
 /// A usage error, in the parser's own words.
 pub fn explain(usage: &clap::Error) -> anyhow::Result<Exit> {
-    crate::kernel::restore_signals();
     let text = usage.render().to_string();
     if usage.use_stderr() {
-        let lines: Vec<&str> =
-            text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        let lines: Vec<String> = lines.map(|line| Printable(line).to_string()).collect();
         anyhow::bail!("{}", lines.join("\n").trim_start_matches("error: "));
     }
-    write!(io::stdout(), "{text}").context("the help can't be written to standard output")?;
+    print(text.trim_end())?;
     Ok(Exit::Done)
+}
+
+/// Prints what a command was asked for on standard output. A reader who has seen enough, as `head`
+/// has, is no failure.
+///
+/// # Errors
+/// Standard output can't be written to.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output can't be written to")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The default of `--register-timeout`.

@@ -161,17 +161,23 @@ pub fn expectation(environment: &Environment) -> Expectation {
 }
 
 /// The seal to write, from the flags or their twins.
-pub fn seal(options: cli::Seal, environment: &Environment) -> Seal {
-    let twin = |flag: Option<String>, variable| {
-        let value = flag.unwrap_or_else(|| {
-            environment.get(variable).unwrap_or_default().to_string_lossy().into_owned()
-        });
-        value.trim().to_owned()
+///
+/// # Errors
+/// A twin that is no text: sealed as anything else, it would be a SHA that no commit has.
+pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, ConfigError> {
+    let value = |flag: Option<String>, variable| {
+        let twin = environment.get(variable).unwrap_or_default();
+        let value = flag.as_deref().or(twin.to_str()).ok_or_else(|| ConfigError {
+            variable,
+            value: twin.to_string_lossy().into_owned(),
+            expected: "expected text in UTF-8".into(),
+        })?;
+        Ok(value.trim().to_owned())
     };
-    Seal {
-        git_sha: twin(options.git_sha, "GIT_SHA"),
-        build_date: twin(options.build_date, "BUILD_DATE"),
-    }
+    Ok(Seal {
+        git_sha: value(options.git_sha, "GIT_SHA")?,
+        build_date: value(options.build_date, "BUILD_DATE")?,
+    })
 }
 
 fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), String> {

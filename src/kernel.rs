@@ -55,9 +55,8 @@ pub fn ignored_on_entry(signal: c_int) -> bool {
     IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
-/// Gives signals back their usual course, for the commands that supervise nothing.
-pub fn restore_signals() {
-    restore_dispositions();
+/// Lets signals end the process again, for the commands that supervise nothing.
+pub fn unblock_signals() {
     set_signal_mask(BLOCKED_ON_ENTRY.load(Ordering::Relaxed));
 }
 

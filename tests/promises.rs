@@ -4,5 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code, unused_imports)]
 
+mod check;
 mod common;
 mod exit;
+mod guards;
+mod identity;
+mod logs;
+mod seal;

@@ -1,9 +1,7 @@
 //! `check`: the verdict in full.
 
 use std::fmt;
-use std::io::{self, Write};
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::{Expectation, Finding, Verdict};
@@ -22,7 +20,7 @@ pub fn check(
     environment: &Environment,
     format: LogFormat,
 ) -> anyhow::Result<Exit> {
-    kernel::restore_signals();
+    kernel::unblock_signals();
     let identity = config::identity(environment);
     let expectation = config::expectation(environment);
     let verdict = Verdict::new(&identity, &expectation, &options.command);
@@ -31,7 +29,7 @@ pub fn check(
         LogFormat::Text => report.to_string(),
         LogFormat::Json => serde_json::to_string(&report)?,
     };
-    writeln!(io::stdout(), "{text}").context("the verdict can't be written to standard output")?;
+    cli::print(&text)?;
     Ok(if verdict.violations().is_empty() { Exit::Done } else { Exit::Refused })
 }
 

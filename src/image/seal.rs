@@ -1,8 +1,8 @@
 //! The seal: the file in the image that holds its identity, out of reach of the environment.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::O_NONBLOCK;
@@ -49,8 +49,8 @@ pub enum SealError {
 /// # Errors
 /// The seal can't be written.
 pub fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
-    kernel::restore_signals();
-    let seal = config::seal(options, environment);
+    kernel::unblock_signals();
+    let seal = config::seal(options, environment)?;
     seal.write()?;
     telemetry::sealed(&seal);
     Ok(Exit::Done)
@@ -97,8 +97,10 @@ impl Seal {
     }
 
     fn write_to(&self, path: &Path) -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir_all(folder)?;
+            // Whatever the umask says: the worker's user has to reach the seal.
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
         }
         let mut file = File::create(path)?;
         serde_json::to_writer(&mut file, self)?;

@@ -130,6 +130,11 @@ impl Shim {
         self
     }
 
+    /// With redirections of the shell's, such as `2>&-`, which the worker inherits.
+    pub fn redirected(self, redirections: &str) -> Self {
+        self.behind(["sh", "-c", &format!("exec \"$@\" {redirections}"), "redirected"])
+    }
+
     /// The whole command line, wrappers first, environment set and standard input empty.
     pub fn to_command(&self) -> Command {
         let mut line: Vec<OsString> = Vec::new();
@@ -169,6 +174,16 @@ impl Shim {
     /// Runs it to its end.
     pub fn output(&self) -> Ended {
         self.spawn().end()
+    }
+
+    /// Runs it to its end under strace(1), and tells which of these calls it and its worker made,
+    /// one a line.
+    pub fn traced(self, calls: &str) -> (Ended, String) {
+        let folder = Folder::new();
+        let trace = folder.file("trace", "");
+        let strace = ["strace", "-f", "-qq", "-e", "signal=none", "-e", calls, "-o"];
+        let ended = self.behind(owned(strace).into_iter().chain([trace.clone().into()])).output();
+        (ended, fs::read_to_string(trace).expect("a trace"))
     }
 }
 
