@@ -6,3 +6,6 @@
 
 mod common;
 mod exit;
+mod reap;
+mod signals;
+mod start;
