@@ -60,14 +60,16 @@ pub fn unblock_signals() {
     set_signal_mask(BLOCKED_ON_ENTRY.load(Ordering::Relaxed));
 }
 
-/// Blocks every signal in the calling thread: a new thread starts with 32 unblocked, whatever its
-/// parent's mask was (pthread_create of glibc and musl).
+/// Blocks every signal in the calling thread, once more after libc has unblocked its own (two of 32
+/// to 34): for the main thread when it handles its first signal or makes its first thread, for a new
+/// thread in any case (sigaction and pthread_create of glibc and musl).
 pub fn block_signals() {
     set_signal_mask(ALL_SIGNALS);
 }
 
 /// A descriptor that yields every signal that waits, real-time ones in order; signalfd(2).
 pub fn signal_fd() -> nix::Result<SignalFd> {
+    block_signals();
     // SAFETY: sigset_t is plain bits and all of them set is a valid set.
     let all = unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
@@ -204,17 +206,30 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// The two dispositions that this process changes: SIGCHLD above, SIGPIPE by Rust's runtime.
+/// Undoes what was changed: SIGCHLD above, SIGPIPE by Rust's runtime, and whatever a handler of libc's
+/// has taken the place of. A handler itself becomes the default when the worker is executed.
 fn restore_dispositions() {
-    for signal in [libc::SIGCHLD, libc::SIGPIPE] {
-        let disposition = if ignored_on_entry(signal) { libc::SIG_IGN } else { libc::SIG_DFL };
-        set_disposition(signal, disposition);
+    for signal in 1..=LAST_SIGNAL {
+        if ignored_on_entry(signal) {
+            set_disposition(signal, libc::SIG_IGN);
+        } else if matches!(signal, libc::SIGCHLD | libc::SIGPIPE) {
+            set_disposition(signal, libc::SIG_DFL);
+        }
     }
 }
 
 fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
-    // SAFETY: no handler is installed, only a constant.
-    unsafe { libc::signal(signal, disposition) };
+    let action = KernelSigaction { disposition, rest: [0; 7] };
+    // SAFETY: no handler is installed, only a constant, and the kernel reads no more than this.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const action,
+            std::ptr::null_mut::<KernelSigaction>(),
+            size_of::<u64>(),
+        );
+    }
 }
 
 /// Sets the calling thread's mask to exactly this set and returns the one before; sigprocmask(2).
@@ -234,20 +249,46 @@ fn set_signal_mask(set: u64) -> u64 {
 }
 
 fn is_ignored(signal: c_int) -> bool {
-    // The kernel's struct sigaction begins with the handler; its length differs by architecture and
-    // is nowhere more than this.
-    let mut action = [0_usize; 8];
+    let mut action = KernelSigaction { disposition: libc::SIG_DFL, rest: [0; 7] };
     // SAFETY: nothing is set, and the answer fits.
     let result = unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
             signal,
-            std::ptr::null::<usize>(),
-            action.as_mut_ptr(),
+            std::ptr::null::<KernelSigaction>(),
+            &raw mut action,
             size_of::<u64>(),
         )
     };
-    result == 0 && action.first() == Some(&libc::SIG_IGN)
+    result == 0 && action.disposition == libc::SIG_IGN
+}
+
+/// The kernel's struct sigaction begins with the handler; its length differs by architecture and is
+/// nowhere more than this.
+#[repr(C)]
+struct KernelSigaction {
+    disposition: libc::sighandler_t,
+    rest: [usize; 7],
+}
+
+/// Closes every inherited descriptor but the standard streams: the worker has its own by now, and
+/// with a copy left here, the reader of a pipe would not see that the worker has closed it.
+///
+/// What came through an exec does not close on exec; what the shim opens does, at any moment.
+pub fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").map(|entries| {
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    });
+    // In a root without /proc the default limit of open files has to do; getrlimit(2).
+    let descriptors: Vec<c_int> = open.unwrap_or_else(|_| (3..1024).collect());
+    for fd in descriptors.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: nothing in the shim uses a descriptor that does not close on exec.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) == 0 {
+                libc::close(fd);
+            }
+        }
+    }
 }
 
 /// Puts a placeholder where standard input, output or error was closed.

@@ -10,4 +10,7 @@ mod exit;
 mod guards;
 mod identity;
 mod logs;
+mod reap;
 mod seal;
+mod signals;
+mod start;

@@ -103,10 +103,11 @@ impl Thread {
         let (supervisors, registrars) =
             UnixStream::pair().context("no channel to the registrar")?;
         registrars.set_nonblocking(true)?;
-        thread::Builder::new()
-            .name("registrar".into())
-            .spawn(move || self.run(registrars))
-            .context("no thread for the registrar")?;
+        let started =
+            thread::Builder::new().name("registrar".into()).spawn(move || self.run(registrars));
+        // Making the first thread has unblocked some of the supervisor's.
+        kernel::block_signals();
+        started.context("no thread for the registrar")?;
         Ok(supervisors)
     }
 

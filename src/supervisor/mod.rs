@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tracing::{error, warn};
 
 use crate::config::WorkerCommand;
+use crate::kernel;
 
 pub use exit::Exit;
 pub use signals::Signals;
@@ -83,6 +84,7 @@ impl Supervisor {
         };
         // Only now, and only the shim's own: its working directory pins no mount.
         let _ = std::env::set_current_dir("/");
+        kernel::close_inherited();
         for signal in self.kept.drain(..) {
             worker.forward(signal);
         }

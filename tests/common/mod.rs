@@ -4,9 +4,11 @@
 pub mod redis;
 pub mod sandbox;
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,6 +24,9 @@ pub use sandbox::Sandbox;
 
 /// How long anything that should happen may take on a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The same for a faulty shim, where the check is meant to wait in vain.
+const IN_VAIN: Duration = Duration::from_secs(3);
 
 /// The binary under test: `VERSION_GUARD_BIN` if it is set, else cargo's.
 pub fn binary() -> PathBuf {
@@ -46,12 +51,18 @@ pub struct Shim {
     sandbox: Option<Sandbox>,
     pid1: bool,
     wrapper: Vec<OsString>,
+    patience: Duration,
 }
 
 impl Shim {
     /// `version-guard run`, with the fixture worker doing `task`.
     pub fn run<S: AsRef<OsStr>>(task: impl IntoIterator<Item = S>) -> Self {
-        Self::command("run").worker([fixture("worker").as_os_str().to_owned()]).arguments(task)
+        Self::command("run").task(task)
+    }
+
+    /// A shim with this fault, which a check is to find out; see fixtures/faulty_shim.rs.
+    pub fn faulty(fault: &str) -> Self {
+        Self { patience: IN_VAIN, ..Self::of(fixture("faulty_shim"), [fault]) }
     }
 
     /// `version-guard COMMAND`, with nothing after it yet.
@@ -69,7 +80,20 @@ impl Shim {
             sandbox: None,
             pid1: false,
             wrapper: Vec::new(),
+            patience: DEADLINE,
         }
+    }
+
+    /// The worker alone, started just as the shim would be.
+    pub fn without_shim(&self) -> Self {
+        let mut line = self.worker.iter().cloned();
+        let program = line.next().expect("a worker").into();
+        Self { program, before_worker: line.collect(), worker: Vec::new(), ..self.clone() }
+    }
+
+    /// The fixture worker, doing this.
+    pub fn task<S: AsRef<OsStr>>(self, task: impl IntoIterator<Item = S>) -> Self {
+        self.worker([fixture("worker")]).arguments(task)
     }
 
     /// Options, which stand before the `--`.
@@ -124,15 +148,30 @@ impl Shim {
         self
     }
 
-    /// Behind another program, such as `strace -o FILE`, that executes what follows it.
+    /// Behind another program, such as `strace -o FILE`, that executes what follows it; more than
+    /// one are executed in this order.
     pub fn behind<S: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Self {
-        self.wrapper = owned(wrapper);
+        self.wrapper.extend(owned(wrapper));
         self
     }
 
     /// With redirections of the shell's, such as `2>&-`, which the worker inherits.
     pub fn redirected(self, redirections: &str) -> Self {
         self.behind(["sh", "-c", &format!("exec \"$@\" {redirections}"), "redirected"])
+    }
+
+    /// Under such conditions as `ignore:13`; see fixtures/under.rs.
+    pub fn under<S: AsRef<OsStr>>(self, conditions: impl IntoIterator<Item = S>) -> Self {
+        self.behind([fixture("under")]).behind(conditions).behind(["--"])
+    }
+
+    /// Whether it is to be PID 1.
+    pub fn has_pid1(&self) -> bool {
+        self.pid1
+    }
+
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The whole command line, wrappers first, environment set and standard input empty.
@@ -168,7 +207,7 @@ impl Shim {
     pub fn spawn(&self) -> Running {
         let mut command = self.to_command();
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Running::new(child, self.pid1)
+        Running::new(child, self.pid1).with(self.patience)
     }
 
     /// Runs it to its end.
@@ -213,7 +252,9 @@ impl Ended {
 pub struct Running {
     child: Child,
     pid1: bool,
+    pid: OnceCell<i32>,
     started: Instant,
+    patience: Duration,
     stdout: Stream,
     stderr: Stream,
 }
@@ -222,13 +263,15 @@ impl Running {
     pub fn new(mut child: Child, pid1: bool) -> Self {
         let stdout = Stream::new(child.stdout.take());
         let stderr = Stream::new(child.stderr.take());
-        Self { child, pid1, started: Instant::now(), stdout, stderr }
+        let (pid, started) = (OnceCell::new(), Instant::now());
+        Self { child, pid1, pid, started, patience: DEADLINE, stdout, stderr }
     }
 
     /// The shim's pid, as this process sees it.
     pub fn pid(&self) -> i32 {
         let child = i32::try_from(self.child.id()).expect("a pid");
-        if self.pid1 { eventually("the PID 1", || children(child).first().copied()) } else { child }
+        let pid_1 = || eventually("the PID 1", || children(child).first().copied());
+        *self.pid.get_or_init(|| if self.pid1 { pid_1() } else { child })
     }
 
     /// The pid of the shim's first child, the worker.
@@ -242,11 +285,22 @@ impl Running {
         kill(self.pid(), signal);
     }
 
+    /// The same to a shim that may have ended too early.
+    pub fn try_signal(&self, signal: i32) -> Result<(), String> {
+        try_kill(self.pid(), signal)
+    }
+
     /// The next line that the worker writes.
     pub fn line(&mut self) -> String {
-        self.stdout.line().unwrap_or_else(|| {
-            panic!("standard output ended; standard error: {}", self.stderr.rest())
-        })
+        self.try_line().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same, or why there is none.
+    pub fn try_line(&mut self) -> Result<String, String> {
+        match self.stdout.line(self.patience)? {
+            Some(line) => Ok(line),
+            None => Err(format!("standard output ended; standard error: {}", self.stderr.rest()?)),
+        }
     }
 
     /// Waits for a line of the worker's.
@@ -257,7 +311,8 @@ impl Running {
     /// Waits for a line of the shim's that contains this, and returns it.
     pub fn expect_log(&mut self, part: &str) -> String {
         loop {
-            let line = self.stderr.line().unwrap_or_else(|| panic!("no line with {part:?}"));
+            let line = self.stderr.line(self.patience).unwrap_or_else(|reason| panic!("{reason}"));
+            let line = line.unwrap_or_else(|| panic!("no line with {part:?}"));
             if line.contains(part) {
                 return line;
             }
@@ -271,15 +326,43 @@ impl Running {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
-        let status = eventually("the shim's end", || self.child.try_wait().expect("wait"));
+        self.try_end().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same, or what does not end.
+    pub fn try_end(&mut self) -> Result<Ended, String> {
+        let status = within(self.patience, "the shim's end", || self.child.try_wait().ok()?)?;
         let took = self.started.elapsed();
         let code = status.code().unwrap_or_else(|| -status.signal().expect("a signal"));
-        Ended { code, stdout: self.stdout.rest(), stderr: self.stderr.rest(), took }
+        Ok(Ended { code, stdout: self.stdout.rest()?, stderr: self.stderr.rest()?, took })
+    }
+
+    /// How long anything that should happen may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub fn with(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Asks as long as this shim may take.
+    pub fn within<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> Result<T, String> {
+        within(self.patience, what, ask)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // A namespace dies with its PID 1; elsewhere the worker would stay.
+            let shim = i32::try_from(self.child.id()).expect("a pid");
+            let left = if self.pid1 { Vec::new() } else { children(shim) };
+            for worker in left {
+                let _ = try_kill(worker, libc::SIGKILL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -312,28 +395,28 @@ impl Stream {
         Self { lines, seen: String::new() }
     }
 
-    fn line(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(DEADLINE) {
+    fn line(&mut self, patience: Duration) -> Result<Option<String>, String> {
+        match self.lines.recv_timeout(patience) {
             Ok(line) => {
                 self.seen.push_str(&line);
-                Some(line.trim_end_matches('\n').to_owned())
+                Ok(Some(line.trim_end_matches('\n').to_owned()))
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Ok(None),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                panic!("no line in time; so far: {}", self.seen)
+                Err(format!("no line in time; so far: {}", self.seen))
             }
         }
     }
 
     /// Everything, from the beginning to the end of the pipe.
-    fn rest(&mut self) -> String {
+    fn rest(&mut self) -> Result<String, String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push_str(&line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return self.seen.clone(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(self.seen.clone()),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    panic!("the pipe stays open: {}", self.seen)
+                    return Err(format!("the pipe stays open: {}", self.seen));
                 }
             }
         }
@@ -341,15 +424,46 @@ impl Stream {
 }
 
 /// Asks until there is an answer, or the deadline is over.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, ask).unwrap_or_else(|reason| panic!("{reason}"))
+}
+
+/// Asks until there is an answer, at most this long.
+pub fn within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Ok(answer);
         }
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        if Instant::now() > deadline {
+            return Err(format!("{what}: not within {patience:?}"));
+        }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// What a check says of one thing that must hold.
+pub fn holds(condition: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Asserts that a check has found a fault, and for the reason that was expected; an empty one where
+/// several consequences of the fault race.
+pub fn found_out(verdict: Result<(), String>, reason: &str) {
+    let found = verdict.expect_err("the check sees nothing wrong with a faulty shim");
+    assert!(found.contains(reason), "found, but for another reason: {found}");
+}
+
+/// A server that accepts and says nothing, and its URL: a shim that registers there is caught while
+/// it does.
+pub fn silent_server() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    (listener, url)
 }
 
 /// The children of a process, oldest first; proc(5).
@@ -360,11 +474,17 @@ pub fn children(pid: i32) -> Vec<i32> {
 
 /// Sends a signal by number; libc's own numbers, too.
 pub fn kill(pid: i32, signal: i32) {
+    try_kill(pid, signal).unwrap_or_else(|reason| panic!("{reason}"));
+}
+
+/// The same to a process that may be gone.
+pub fn try_kill(pid: i32, signal: i32) -> Result<(), String> {
     assert!(pid > 0, "never a group, never everybody");
     // SAFETY: no memory is passed.
     #[allow(unsafe_code)]
     let result = unsafe { libc::kill(pid, signal) };
-    assert_eq!(result, 0, "kill {pid} with {signal}: {}", std::io::Error::last_os_error());
+    let error = std::io::Error::last_os_error();
+    holds(result == 0, || format!("kill {pid} with {signal}: {error}"))
 }
 
 /// A field of /proc/PID/status, or `None` when the process is gone.
@@ -397,6 +517,16 @@ impl Folder {
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).expect("a file for the test");
+        path
+    }
+
+    /// An executable copy with this mode. Made by another process: what this one holds open for
+    /// writing while another thread forks can't be executed (ETXTBSY of execve(2)).
+    pub fn program(&self, name: &str, original: &Path, mode: &str) -> PathBuf {
+        let path = self.path(name);
+        let installed =
+            Command::new("install").args(["-m", mode, "--"]).arg(original).arg(&path).status();
+        assert!(installed.expect("install").success(), "{}", path.display());
         path
     }
 }

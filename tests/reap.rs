@@ -1,0 +1,145 @@
+//! Reaping: orphans are buried, the worker's status is never lost, nobody else is touched.
+
+use std::process::Command;
+
+use nix::libc;
+
+use crate::common::{Shim, children, eventually, found_out, holds, kill, status_field};
+
+/// All children but the worker, with their states of proc(5).
+fn others(shim: i32, worker: i32) -> Vec<(i32, String)> {
+    children(shim)
+        .into_iter()
+        .filter(|child| *child != worker)
+        .map(|child| (child, status_field(child, "State").unwrap_or_default()))
+        .collect()
+}
+
+fn orphans_are_reaped(shim: Shim) -> Result<(), String> {
+    let mut running = shim.task(["orphans", "20"]).spawn();
+    running.try_line()?;
+    let (shim, worker) = (running.pid(), running.worker_pid());
+    running
+        .within("the burial", || others(shim, worker).is_empty().then_some(()))
+        .map_err(|reason| format!("{reason}: {:?}", others(shim, worker)))?;
+    running.try_signal(libc::SIGTERM)?;
+    let ended = running.try_end()?;
+    holds(ended.code == 7, || format!("{ended:?}"))
+}
+
+#[test]
+fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
+    use orphans_are_reaped as check;
+    assert_eq!(check(Shim::command("run").pid1()), Ok(()));
+    assert_eq!(check(Shim::command("run")), Ok(()));
+    found_out(check(Shim::faulty("no-reap").pid1()), "Z (zombie)");
+    found_out(check(Shim::faulty("no-reap")), "Z (zombie)");
+}
+
+/// While the shim stands still, all of them end: one SIGCHLD stands for every one (signal(7)).
+fn a_burst_is_reaped(shim: Shim, count: usize, worker_too: bool) -> Result<(), String> {
+    let mut running = shim.task(["orphans-on-demand", &count.to_string()]).spawn();
+    running.try_line()?;
+    let (shim, worker) = (running.pid(), running.worker_pid());
+    running.signal(libc::SIGSTOP);
+    kill(worker, libc::SIGUSR1);
+    running.try_line()?;
+    running.within("the orphans' end", || {
+        let zombies =
+            others(shim, worker).iter().filter(|(_, state)| state.starts_with('Z')).count();
+        (zombies == count).then_some(())
+    })?;
+    if worker_too {
+        kill(worker, libc::SIGTERM);
+        running.within("the worker's end", || {
+            status_field(worker, "State")?.starts_with('Z').then_some(())
+        })?;
+        running.signal(libc::SIGCONT);
+    } else {
+        running.signal(libc::SIGCONT);
+        running.within("the burial", || others(shim, worker).is_empty().then_some(()))?;
+        running.try_signal(libc::SIGTERM)?;
+    }
+    let ended = running.try_end()?;
+    holds(ended.code == 7, || format!("{ended:?}"))
+}
+
+#[test]
+fn two_thousand_orphans_at_once_are_reaped_and_the_workers_status_is_not_lost_among_them() {
+    use a_burst_is_reaped as check;
+    for worker_too in [false, true] {
+        assert_eq!(check(Shim::command("run").pid1(), 2000, worker_too), Ok(()));
+        assert_eq!(check(Shim::command("run"), 2000, worker_too), Ok(()));
+    }
+    found_out(check(Shim::faulty("one-child-per-signal").pid1(), 100, false), "the burial");
+}
+
+/// What an engine's health probe leaves behind came from outside: its parent is not in here.
+#[test]
+fn orphans_of_processes_from_outside_the_container_leave_no_zombie() {
+    let mut running = Shim::run(["echo"]).pid1().spawn();
+    running.expect_line("ready");
+    let (shim, worker) = (running.pid(), running.worker_pid());
+    let script = "i=0; while [ $i -lt 300 ]; do (true & ); i=$((i + 1)); done";
+    let status = Command::new("nsenter")
+        .args(["--target", &shim.to_string(), "--pid", "--", "sh", "-c", script])
+        .status();
+    assert!(status.expect("nsenter").success());
+    eventually("the burial", || others(shim, worker).is_empty().then_some(()));
+    running.signal(libc::SIGTERM);
+    running.expect_line("15 from 1");
+    assert_eq!(running.end().code, 0);
+}
+
+/// In a namespace of its own, so that a fault could harm nobody else: a shell is its PID 1, the shim
+/// a child of it, and the decoy another.
+#[test]
+fn off_pid_1_no_process_but_the_worker_is_signalled() {
+    let script = "sleep 1000 & decoy=$!; \"$@\"; code=$?; kill -0 $decoy && echo alive; exit $code";
+    let namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "--"];
+    for (worker, code) in [
+        ("exit 7", 7),
+        ("kill -KILL $$", 137),
+        ("(true &); kill -TERM $PPID; exec sleep 1000", 143),
+    ] {
+        let shim = Shim::command("run").worker(["sh", "-c", worker]);
+        let ended = shim.behind(namespace).behind(["sh", "-c", script, "sh"]).output();
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert_eq!(ended.stdout, "alive\n", "{ended:?}");
+    }
+}
+
+fn a_death_by_signal_shows(shim: &Shim) -> Result<(), String> {
+    for signal in [libc::SIGHUP, libc::SIGKILL, libc::SIGSEGV, libc::SIGTERM, 32, 34, 64] {
+        let ended = shim.clone().task(["die", &signal.to_string()]).spawn().try_end()?;
+        holds(ended.code == 128 + signal, || format!("{signal}: {ended:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_death_by_signal_never_shows_as_success() {
+    use a_death_by_signal_shows as check;
+    assert_eq!(check(&Shim::command("run")), Ok(()));
+    found_out(check(&Shim::faulty("zero-on-signal-death")), "code: 0");
+}
+
+/// In a namespace whose PID 1 takes the orphan over, so that nothing stays on the machine.
+fn the_shim_ends_with_its_worker(shim: Shim) -> Result<(), String> {
+    let script = "sleep 1000 >/dev/null 2>&1 & exit 7";
+    let namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "--"];
+    let shim = shim.worker(["sh", "-c", script]);
+    let off_pid_1 = shim.clone().behind(namespace).behind(["sh", "-c", "\"$@\"; exit $?", "sh"]);
+    for shim in [shim.pid1(), off_pid_1] {
+        let ended = shim.spawn().try_end()?;
+        holds(ended.code == 7, || format!("{ended:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn with_the_worker_gone_the_shim_does_not_wait_for_orphans() {
+    use the_shim_ends_with_its_worker as check;
+    assert_eq!(check(Shim::command("run")), Ok(()));
+    found_out(check(Shim::faulty("waits-for-orphans")), "the shim's end");
+}
