@@ -13,12 +13,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
+use futures_util::future::{Either, select, select_ok};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError,
@@ -154,12 +154,10 @@ impl Endpoint {
             }
             Address::Tcp { host, port, tls } => (host, *port, *tls),
         };
-        let addresses = resolve(host).await?;
-        stage.set(Stage::Connecting);
-        let attempts = addresses
-            .into_iter()
-            .map(|address| Box::pin(TcpStream::connect(SocketAddr::new(address, port))));
-        let (stream, _) = select_ok(attempts).await.map_err(ConnectionError::Connect)?;
+        let stream = match host.parse() {
+            Ok(address) => connect([address], port, stage).await?,
+            Err(_) => connect_by_name(host, port, stage).await?,
+        };
         // A transaction is one write; waiting for more of it would only cost time.
         let _ = stream.set_nodelay(true);
         if tls {
@@ -198,17 +196,35 @@ impl Endpoint {
     }
 }
 
-/// The addresses of a host: itself, or from the hosts file and the name servers of resolv.conf.
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectionError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
+/// The first connection that any of the addresses accepts.
+async fn connect(
+    addresses: impl IntoIterator<Item = IpAddr>,
+    port: u16,
+    stage: &Cell<Stage>,
+) -> Result<TcpStream, ConnectionError> {
+    stage.set(Stage::Connecting);
+    let attempts = addresses
+        .into_iter()
+        .map(|address| Box::pin(TcpStream::connect(SocketAddr::new(address, port))));
+    let (stream, _) = select_ok(attempts).await.map_err(ConnectionError::Connect)?;
+    Ok(stream)
+}
+
+/// A connection to a host by way of the hosts file and the name servers of resolv.conf.
+///
+/// IPv4 and IPv6 each for itself: some name servers never answer for one of them, and the hosts file
+/// often has an address of one alone, for which the other must not wait.
+async fn connect_by_name(
+    host: &str,
+    port: u16,
+    stage: &Cell<Stage>,
+) -> Result<TcpStream, ConnectionError> {
+    let no_address = || ConnectionError::NoAddress { host: host.to_owned() };
     let failed = |source: NetError| {
-        let host = host.to_owned();
         if source.is_no_records_found() {
-            ConnectionError::NoAddress { host }
+            no_address()
         } else {
-            ConnectionError::Resolve { host, source }
+            ConnectionError::Resolve { host: host.to_owned(), source }
         }
     };
     // Relaxed: compose services are often called something_like_this.
@@ -219,8 +235,26 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectionError> {
         TokioResolver::builder_with_config(nobody_to_ask, TokioRuntimeProvider::default())
     });
     let resolver = builder.build().map_err(failed)?;
-    let answer = resolver.lookup_ip(name).await.map_err(failed)?;
-    Ok(answer.iter().collect())
+    let family = async |kind| {
+        let answer = resolver.lookup(name.clone(), kind).await.map_err(failed)?;
+        let addresses: Vec<IpAddr> =
+            answer.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+        // An alias of a name without addresses is an answer, too.
+        if addresses.is_empty() {
+            return Err(no_address());
+        }
+        connect(addresses, port, stage).await
+    };
+    let (ipv4, ipv6) = (Box::pin(family(RecordType::A)), Box::pin(family(RecordType::AAAA)));
+    let (first, other) = match select(ipv4, ipv6).await {
+        Either::Left((first, other)) | Either::Right((first, other)) => (first, other),
+    };
+    match first {
+        Ok(stream) => Ok(stream),
+        // Who had an address has more to tell.
+        Err(refused @ ConnectionError::Connect(_)) => other.await.map_err(|_| refused),
+        Err(_) => other.await,
+    }
 }
 
 /// TLS, trusting the authorities of the system and, for images that have none, the bundled ones.
