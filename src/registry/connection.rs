@@ -137,7 +137,7 @@ impl Endpoint {
         let stage = Cell::new(Stage::Resolving);
         let all = async {
             let connection = self.connect(&stage).await?;
-            talk(connection).await.map_err(|error| self.redis_error(&error))
+            talk(connection).await.map_err(|error| self.redis_error(error))
         };
         match tokio::time::timeout(limit, all).await {
             Ok(result) => result,
@@ -181,19 +181,34 @@ impl Endpoint {
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&self.login, stream, no_limits)
                 .await
-                .map_err(|error| self.redis_error(&error))?;
+                .map_err(|error| self.redis_error(error))?;
         tokio::spawn(driver);
         Ok(connection)
     }
 
-    /// A server's complaint can quote the command, and with AUTH the password.
-    fn redis_error(&self, error: &RedisError) -> ConnectionError {
+    /// The server's first complaint in its own words, or what else went wrong.
+    fn redis_error(&self, error: RedisError) -> ConnectionError {
         let text = error.to_string();
-        ConnectionError::Redis(match self.login.password() {
-            Some(password) if !password.is_empty() => text.replace(password, "***"),
-            _ => text,
-        })
+        // One refused command of a transaction makes Redis refuse those after it.
+        let first = error.into_server_errors().and_then(|errors| errors.first().cloned());
+        let text = first.map_or(text, |(_, error)| {
+            format!("{} {}", error.code(), error.details().unwrap_or_default())
+        });
+        ConnectionError::Redis(without(text.trim_end(), self.login.password().unwrap_or_default()))
     }
+}
+
+/// A server's complaint can quote the command, and with it the password, which it may cut short:
+/// Redis itself shows no more than 128 bytes. The text without both.
+fn without(text: &str, password: &str) -> String {
+    /// Less of it is no secret, but a part of many a word.
+    const SHORTEST: usize = 4;
+    let beginnings = (SHORTEST..password.len()).rev().filter_map(|end| password.get(..end));
+    [password]
+        .into_iter()
+        .chain(beginnings)
+        .filter(|part| !part.is_empty())
+        .fold(text.to_owned(), |text, part| text.replace(part, "***"))
 }
 
 /// The first connection that any of the addresses accepts.
@@ -275,7 +290,7 @@ async fn encrypt(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, 
 
 #[cfg(test)]
 mod tests {
-    use super::Endpoint;
+    use super::{Endpoint, without};
 
     #[test]
     fn an_endpoint_shows_neither_user_nor_password() {
@@ -288,6 +303,18 @@ mod tests {
             let endpoint: Endpoint = url.parse().unwrap();
             assert_eq!(endpoint.to_string(), shown);
             assert!(!format!("{endpoint:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_complaint_shows_neither_the_password_nor_its_beginning() {
+        for (text, password, shown) in [
+            ("ERR 'AUTH' 'hunter2'", "hunter2", "ERR 'AUTH' '***'"),
+            ("ERR 'hunter2' 'hunt", "hunter2", "ERR '***' '***"),
+            ("ERR 'dépôt' 'dépô", "dépôt", "ERR '***' '***"),
+            ("ERR unknown", "", "ERR unknown"),
+        ] {
+            assert_eq!(without(text, password), shown);
         }
     }
 

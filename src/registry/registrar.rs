@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{info, warn};
 
 use super::connection::{ConnectionError, Endpoint};
-use super::record::{Record, VERSION_TTL, WorkerType, version_key};
+use super::record::{Record, VERSION_TTL, WorkerType, transaction, version_key};
 use crate::config::Registration;
 use crate::image::ImageIdentity;
 use crate::kernel;
@@ -180,7 +180,7 @@ impl Thread {
         let names = fields.map(|(name, _)| name);
         let stands: Vec<Option<String>> = redis.hmget(&self.key, &names).await?;
         if stands.iter().map(Option::as_deref).eq(fields.map(|(_, value)| Some(value))) {
-            redis::pipe().atomic().del(&self.key).ignore().exec_async(&mut redis).await?;
+            transaction([redis::Cmd::del(&self.key)]).exec_async(&mut redis).await?;
         }
         Ok(())
     }
