@@ -10,4 +10,6 @@ mod exit;
 mod guards;
 mod identity;
 mod logs;
+mod monitoring;
+mod registration;
 mod seal;
