@@ -9,7 +9,7 @@ use nix::libc;
 
 use crate::common::net::{self, Answer, Server};
 use crate::common::redis::free_port;
-use crate::common::{Ended, Folder, Redis, Running, Sandbox, Shim, kill};
+use crate::common::{Ended, Folder, Redis, Running, Sandbox, Shim, kill, status_field};
 
 const LIMIT: Duration = Duration::from_secs(1);
 const ROOM: Duration = Duration::from_millis(200);
@@ -172,6 +172,23 @@ fn a_server_that_speaks_nonsense_is_harmless() {
         let server = Server::answering(move |_| nonsense.clone());
         assert_harmless(&at(server.port), "127.0.0.1", as_it_is);
     }
+}
+
+#[test]
+fn a_server_that_never_stops_talking_is_harmless_also_to_the_containers_memory() {
+    let server = Server::new(|mut connection, _| {
+        let _ = connection.write_all(b"+");
+        while connection.write_all(&[b'a'; 65536]).is_ok() {}
+    });
+    assert_harmless(&at(server.port), "127.0.0.1", as_it_is);
+    let before = server.connections();
+    let mut shim = worker_for("60", &at(server.port)).spawn();
+    shim.expect_line("ready");
+    // Then the first attempt is over.
+    server.expect_connections(before + 2);
+    let peak = status_field(shim.pid(), "VmHWM").unwrap();
+    let kilobytes: u32 = peak.trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 80_000, "{peak}");
 }
 
 /// As Redis itself does it, which shows no more than 128 bytes of what it was sent.

@@ -24,12 +24,16 @@ use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError,
 };
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// What is read from one connection at most, in bytes: enough for a fleet of 10,000, and no server
+/// that never stops talking can fill the memory of the worker's container.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// A Redis to connect to, and as whom.
 #[derive(Debug, Clone)]
@@ -178,6 +182,8 @@ impl Endpoint {
         // The limit around everything is the only one.
         let no_limits =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let (reader, writer) = tokio::io::split(stream);
+        let stream = tokio::io::join(reader.take(LONGEST_ANSWER), writer);
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&self.login, stream, no_limits)
                 .await
