@@ -13,23 +13,27 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_ok;
+use futures_util::future::{Either, select, select_ok};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError,
 };
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// What is read from one connection at most, in bytes: enough for a fleet of 10,000, and no server
+/// that never stops talking can fill the memory of the worker's container.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// A Redis to connect to, and as whom.
 #[derive(Debug, Clone)]
@@ -137,7 +141,7 @@ impl Endpoint {
         let stage = Cell::new(Stage::Resolving);
         let all = async {
             let connection = self.connect(&stage).await?;
-            talk(connection).await.map_err(|error| self.redis_error(&error))
+            talk(connection).await.map_err(|error| self.redis_error(error))
         };
         match tokio::time::timeout(limit, all).await {
             Ok(result) => result,
@@ -154,12 +158,10 @@ impl Endpoint {
             }
             Address::Tcp { host, port, tls } => (host, *port, *tls),
         };
-        let addresses = resolve(host).await?;
-        stage.set(Stage::Connecting);
-        let attempts = addresses
-            .into_iter()
-            .map(|address| Box::pin(TcpStream::connect(SocketAddr::new(address, port))));
-        let (stream, _) = select_ok(attempts).await.map_err(ConnectionError::Connect)?;
+        let stream = match host.parse() {
+            Ok(address) => connect([address], port, stage).await?,
+            Err(_) => connect_by_name(host, port, stage).await?,
+        };
         // A transaction is one write; waiting for more of it would only cost time.
         let _ = stream.set_nodelay(true);
         if tls {
@@ -180,35 +182,70 @@ impl Endpoint {
         // The limit around everything is the only one.
         let no_limits =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let (reader, writer) = tokio::io::split(stream);
+        let stream = tokio::io::join(reader.take(LONGEST_ANSWER), writer);
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&self.login, stream, no_limits)
                 .await
-                .map_err(|error| self.redis_error(&error))?;
+                .map_err(|error| self.redis_error(error))?;
         tokio::spawn(driver);
         Ok(connection)
     }
 
-    /// A server's complaint can quote the command, and with AUTH the password.
-    fn redis_error(&self, error: &RedisError) -> ConnectionError {
+    /// The server's first complaint in its own words, or what else went wrong.
+    fn redis_error(&self, error: RedisError) -> ConnectionError {
         let text = error.to_string();
-        ConnectionError::Redis(match self.login.password() {
-            Some(password) if !password.is_empty() => text.replace(password, "***"),
-            _ => text,
-        })
+        // One refused command of a transaction makes Redis refuse those after it.
+        let first = error.into_server_errors().and_then(|errors| errors.first().cloned());
+        let text = first.map_or(text, |(_, error)| {
+            format!("{} {}", error.code(), error.details().unwrap_or_default())
+        });
+        ConnectionError::Redis(without(text.trim_end(), self.login.password().unwrap_or_default()))
     }
 }
 
-/// The addresses of a host: itself, or from the hosts file and the name servers of resolv.conf.
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectionError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
+/// A server's complaint can quote the command, and with it the password, which it may cut short:
+/// Redis itself shows no more than 128 bytes. The text without both.
+fn without(text: &str, password: &str) -> String {
+    /// Less of it is no secret, but a part of many a word.
+    const SHORTEST: usize = 4;
+    let beginnings = (SHORTEST..password.len()).rev().filter_map(|end| password.get(..end));
+    [password]
+        .into_iter()
+        .chain(beginnings)
+        .filter(|part| !part.is_empty())
+        .fold(text.to_owned(), |text, part| text.replace(part, "***"))
+}
+
+/// The first connection that any of the addresses accepts.
+async fn connect(
+    addresses: impl IntoIterator<Item = IpAddr>,
+    port: u16,
+    stage: &Cell<Stage>,
+) -> Result<TcpStream, ConnectionError> {
+    stage.set(Stage::Connecting);
+    let attempts = addresses
+        .into_iter()
+        .map(|address| Box::pin(TcpStream::connect(SocketAddr::new(address, port))));
+    let (stream, _) = select_ok(attempts).await.map_err(ConnectionError::Connect)?;
+    Ok(stream)
+}
+
+/// A connection to a host by way of the hosts file and the name servers of resolv.conf.
+///
+/// IPv4 and IPv6 each for itself: some name servers never answer for one of them, and the hosts file
+/// often has an address of one alone, for which the other must not wait.
+async fn connect_by_name(
+    host: &str,
+    port: u16,
+    stage: &Cell<Stage>,
+) -> Result<TcpStream, ConnectionError> {
+    let no_address = || ConnectionError::NoAddress { host: host.to_owned() };
     let failed = |source: NetError| {
-        let host = host.to_owned();
         if source.is_no_records_found() {
-            ConnectionError::NoAddress { host }
+            no_address()
         } else {
-            ConnectionError::Resolve { host, source }
+            ConnectionError::Resolve { host: host.to_owned(), source }
         }
     };
     // Relaxed: compose services are often called something_like_this.
@@ -219,8 +256,26 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectionError> {
         TokioResolver::builder_with_config(nobody_to_ask, TokioRuntimeProvider::default())
     });
     let resolver = builder.build().map_err(failed)?;
-    let answer = resolver.lookup_ip(name).await.map_err(failed)?;
-    Ok(answer.iter().collect())
+    let family = async |kind| {
+        let answer = resolver.lookup(name.clone(), kind).await.map_err(failed)?;
+        let addresses: Vec<IpAddr> =
+            answer.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+        // An alias of a name without addresses is an answer, too.
+        if addresses.is_empty() {
+            return Err(no_address());
+        }
+        connect(addresses, port, stage).await
+    };
+    let (ipv4, ipv6) = (Box::pin(family(RecordType::A)), Box::pin(family(RecordType::AAAA)));
+    let (first, other) = match select(ipv4, ipv6).await {
+        Either::Left((first, other)) | Either::Right((first, other)) => (first, other),
+    };
+    match first {
+        Ok(stream) => Ok(stream),
+        // Who had an address has more to tell.
+        Err(refused @ ConnectionError::Connect(_)) => other.await.map_err(|_| refused),
+        Err(_) => other.await,
+    }
 }
 
 /// TLS, trusting the authorities of the system and, for images that have none, the bundled ones.
@@ -241,7 +296,7 @@ async fn encrypt(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, 
 
 #[cfg(test)]
 mod tests {
-    use super::Endpoint;
+    use super::{Endpoint, without};
 
     #[test]
     fn an_endpoint_shows_neither_user_nor_password() {
@@ -254,6 +309,18 @@ mod tests {
             let endpoint: Endpoint = url.parse().unwrap();
             assert_eq!(endpoint.to_string(), shown);
             assert!(!format!("{endpoint:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_complaint_shows_neither_the_password_nor_its_beginning() {
+        for (text, password, shown) in [
+            ("ERR 'AUTH' 'hunter2'", "hunter2", "ERR 'AUTH' '***'"),
+            ("ERR 'hunter2' 'hunt", "hunter2", "ERR '***' '***"),
+            ("ERR 'dépôt' 'dépô", "dépôt", "ERR '***' '***"),
+            ("ERR unknown", "", "ERR unknown"),
+        ] {
+            assert_eq!(without(text, password), shown);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use crate::config::KeyPrefix;
 use crate::image::ImageIdentity;
@@ -71,22 +71,23 @@ impl Record {
     /// One transaction on one key: whatever stood there goes, the record and its expiry come. At no
     /// moment is there a key without an expiry, or one with a field of somebody else's.
     pub fn write(&self, key: &str, ttl: Duration) -> Pipeline {
-        let mut transaction = redis::pipe();
-        transaction
-            .atomic()
-            .cmd("DEL")
-            .arg(key)
-            .ignore()
-            .cmd("HSET")
-            .arg(key)
-            .arg(&self.fields())
-            .ignore()
-            .cmd("EXPIRE")
-            .arg(key)
-            .arg(ttl.as_secs())
-            .ignore();
-        transaction
+        let delete = redis::cmd("DEL").arg(key).to_owned();
+        let set = redis::cmd("HSET").arg(key).arg(&self.fields()).to_owned();
+        let expire = redis::cmd("EXPIRE").arg(key).arg(ttl.as_secs()).to_owned();
+        transaction([delete, set, expire])
     }
+}
+
+/// The commands between MULTI and EXEC, in one write.
+///
+/// `Pipeline::atomic` would send the same, but redis 1.8.1 miscounts its replies where Redis refuses
+/// MULTI itself, as it does without a login, and panics in a build with overflow checks.
+pub fn transaction(commands: impl IntoIterator<Item = Cmd>) -> Pipeline {
+    let mut transaction = redis::pipe();
+    for command in [redis::cmd("MULTI")].into_iter().chain(commands).chain([redis::cmd("EXEC")]) {
+        transaction.add_command(command).ignore();
+    }
+    transaction
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The registrar: a thread of its own that owns everything which can block or fail on the way to
 //! Redis. It shares one channel with the supervisor and never waits for children.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{info, warn};
 
 use super::connection::{ConnectionError, Endpoint};
-use super::record::{Record, VERSION_TTL, WorkerType, version_key};
+use super::record::{Record, VERSION_TTL, WorkerType, transaction, version_key};
 use crate::config::Registration;
 use crate::image::ImageIdentity;
 use crate::kernel;
@@ -49,6 +50,7 @@ impl Registrar {
             worker_type,
             endpoint,
             timeout: registration.timeout,
+            sent: Cell::new(false),
         };
         match thread.start() {
             Ok(channel) => Some(Self { channel, timeout: registration.timeout }),
@@ -70,11 +72,12 @@ impl Registrar {
     }
 
     /// The run is over. A registration of a worker that never was is taken back, within a bound that
-    /// an operator who stops a container does not notice; that of a worker stays, as in the document.
+    /// an operator who stops a container does not notice where Redis does not answer; that of a worker
+    /// stays, as in the document.
     pub fn leave(mut self, exit: &Exit) {
         let limit = match exit {
             Exit::Worker(_) => return,
-            Exit::Interrupted(_) => Duration::from_millis(50),
+            Exit::Interrupted(_) if !self.is_registered() => Duration::from_millis(75),
             _ => Duration::from_secs(1),
         };
         let asked = self.channel.write_all(&[RETRACT]);
@@ -83,11 +86,21 @@ impl Registrar {
             let _ = self.channel.read_to_end(&mut Vec::new());
         }
     }
+
+    /// Whether the first attempt is over and Redis has the registration.
+    fn is_registered(&mut self) -> bool {
+        let mut report = [0];
+        let read = self.channel.set_nonblocking(true).and_then(|()| self.channel.read(&mut report));
+        let _ = self.channel.set_nonblocking(false);
+        read.is_ok() && report == [REGISTERED]
+    }
 }
 
 /// The one order that the supervisor gives. The channel's end means that the shim is going.
-const RETRACT: u8 = b'r';
-const FIRST_ATTEMPT_IS_OVER: u8 = b'o';
+const RETRACT: u8 = b'x';
+/// What the registrar reports: that an attempt is over, and what came of it.
+const REGISTERED: u8 = b'r';
+const FAILED: u8 = b'f';
 
 /// What the thread works with.
 struct Thread {
@@ -96,6 +109,8 @@ struct Thread {
     key: String,
     record: Record,
     timeout: Duration,
+    /// Whether a transaction has been sent: it may have been executed, answer or not.
+    sent: Cell<bool>,
 }
 
 impl Thread {
@@ -132,7 +147,7 @@ impl Thread {
                     "{} is not registered in Redis at {}: {}. It runs all the same; trying again in the background",
                     self.worker_type.as_str(), self.endpoint, Printable(&error),
                 );
-                let _ = reports.write_all(&[FIRST_ATTEMPT_IS_OVER]).await;
+                let _ = reports.write_all(&[FAILED]).await;
                 self.register_in_the_background().await;
             }
             info!(
@@ -141,7 +156,7 @@ impl Thread {
                 key = self.key,
                 "{} is registered in Redis at {}", self.worker_type.as_str(), self.endpoint,
             );
-            let _ = reports.write_all(&[FIRST_ATTEMPT_IS_OVER]).await;
+            let _ = reports.write_all(&[REGISTERED]).await;
             std::future::pending::<()>().await;
         };
         let order = tokio::select! {
@@ -149,8 +164,7 @@ impl Thread {
             order = orders.read_u8() => order,
             () = register => return Ok(()),
         };
-        if let Ok(RETRACT) = order {
-            // The attempt in hand may have written before it was dropped.
+        if matches!(order, Ok(RETRACT)) && self.sent.get() {
             let _ = self.endpoint.within(BACKGROUND_LIMIT, |redis| self.delete_own(redis)).await;
         }
         Ok(())
@@ -159,7 +173,10 @@ impl Thread {
     async fn register(&self, limit: Duration) -> Result<(), ConnectionError> {
         let transaction = self.record.write(&self.key, VERSION_TTL);
         self.endpoint
-            .within(limit, async |mut redis| transaction.exec_async(&mut redis).await)
+            .within(limit, async |mut redis| {
+                self.sent.set(true);
+                transaction.exec_async(&mut redis).await
+            })
             .await
     }
 
@@ -181,7 +198,7 @@ impl Thread {
         let names = fields.map(|(name, _)| name);
         let stands: Vec<Option<String>> = redis.hmget(&self.key, &names).await?;
         if stands.iter().map(Option::as_deref).eq(fields.map(|(_, value)| Some(value))) {
-            redis::pipe().atomic().del(&self.key).ignore().exec_async(&mut redis).await?;
+            transaction([redis::Cmd::del(&self.key)]).exec_async(&mut redis).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The harness: the real binary, started as a user or an engine starts it, and watched from outside.
 //!
 //! Nothing here sleeps for a fixed time: what is waited for has a deadline and a reason.
+pub mod net;
 pub mod redis;
 pub mod sandbox;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+pub use net::Server;
 pub use redis::Redis;
 pub use sandbox::Sandbox;
 
@@ -316,6 +318,27 @@ impl Running {
             if line.contains(part) {
                 return line;
             }
+        }
+    }
+
+    /// Waits, as closely as can be, until the shim has run its first instructions: from then on the
+    /// kernel keeps or delivers a SIGTERM, and does not drop it or kill by itself.
+    pub fn armed(&self) {
+        let shim = i32::try_from(self.child.id()).expect("a pid");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let pid = if self.pid1 { children(shim).first().copied() } else { Some(shim) };
+            // unshare itself blocks it for a moment between its fork and its exec.
+            let executed =
+                pid.and_then(|pid| status_field(pid, "Name")).is_some_and(|name| name != "unshare");
+            let holds = |field| {
+                let set = pid.and_then(|pid| status_field(pid, field)).unwrap_or_default();
+                u64::from_str_radix(&set, 16).is_ok_and(|set| set & 1 << (libc::SIGTERM - 1) != 0)
+            };
+            if executed && (holds("SigBlk") || holds("SigCgt")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "SIGTERM is neither blocked nor caught");
         }
     }
 
