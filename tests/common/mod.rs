@@ -8,7 +8,7 @@ pub mod sandbox;
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,17 @@ const IN_VAIN: Duration = Duration::from_secs(3);
 pub fn binary() -> PathBuf {
     std::env::var_os("VERSION_GUARD_BIN")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_version-guard")), PathBuf::from)
+}
+
+/// Says that the calling test can't run on this machine, and why; the test then returns.
+/// `tests/run.sh` counts it as skipped, by name, and fails for it where `CI=true`.
+pub fn skip(why: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    println!("skipped: {test} ({why})");
+    if let Some(list) = std::env::var_os("VERSION_GUARD_SKIPPED") {
+        let mut list = File::options().append(true).create(true).open(list).expect("the list");
+        list.write_all(format!("{test} ({why})\n").as_bytes()).expect("the list");
+    }
 }
 
 /// A fixture that was built as an example of this crate.

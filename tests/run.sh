@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# Formatting, lints, all tests and the demo. What can't run on this machine is named at the end;
+# with CI=true that is a failure, too.
+set -euo pipefail
+exec </dev/null 2>&1
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PATH:/usr/sbin:/sbin"
+
+# Each with its packages; what only the checks and the demo need stands apart.
+of_the_promises=(
+    "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
+    strace=strace dnsmasq=dnsmasq-base openssl=openssl readelf=binutils unshare=util-linux ps=procps
+)
+of_the_rest=(shellcheck=shellcheck node=nodejs)
+
+scratch=$(mktemp -d)
+session=
+passed=0
+failed=0
+failures=()
+skips=()
+
+main() {
+    title "Programs that the tests need"
+    command -v cargo >/dev/null || { echo "There is no cargo: install Rust from https://rustup.rs"; exit 1; }
+    docker/packages.sh "${of_the_promises[@]}" "${of_the_rest[@]}" || true
+
+    check "cargo fmt" cargo fmt --check
+    check "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
+    check "shellcheck" shell_scripts_are_clean
+    run_tests
+    run_demo
+    report
+}
+
+# Runs one check, whose failure does not keep the others from running.
+check() { # PROGRAM COMMAND…
+    local name=$1 program
+    shift
+    title "$name"
+    read -ra program <<<"$name"
+    if ! "${program[@]}" --version >/dev/null 2>&1; then
+        skips+=("$name (not installed)")
+    elif ! "$@"; then
+        failures+=("$name")
+    fi
+}
+
+shell_scripts_are_clean() {
+    find . -path ./target -prune -o -name '*.sh' -type f -print0 | xargs -0 shellcheck .ci/run
+}
+
+run_tests() {
+    title "cargo test"
+    local which=() why
+    why=$(what_keeps_the_promises_from_running)
+    if [ -n "$why" ]; then
+        echo "The promises, which try the real binary, can't run here: $why"
+        which=(--bins)
+        local name
+        while read -r name; do
+            skips+=("${name%: test} ($why)")
+        done < <(cargo test --locked --test promises -- --list | grep ': test$')
+    fi
+    local code=0
+    cargo_test "${which[@]}" || code=$?
+    count "$code"
+}
+
+what_keeps_the_promises_from_running() {
+    local pair missing=() error
+    for pair in "${of_the_promises[@]}"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair%%=*}")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "not installed: ${missing[*]}"
+    elif ! error=$(unshare --mount --pid --fork --mount-proc true 2>&1); then
+        echo "needs root and namespaces; $error"
+    fi
+}
+
+# In a session of their own, so that whatever the tests leave running can be told from the rest of
+# the machine. The shell would have them ignore SIGINT and SIGQUIT, as all that it starts in the
+# background, and some tests are about just that.
+cargo_test() { # ARGUMENT…
+    mkfifo "$scratch/output"
+    tee "$scratch/log" <"$scratch/output" &
+    local tee=$! code=0
+    VERSION_GUARD_SKIPPED=$scratch/skipped env --default-signal=INT,QUIT setsid \
+        cargo test --locked --no-fail-fast "$@" -- --test-threads=6 >"$scratch/output" 2>&1 &
+    session=$!
+    wait "$session" || code=$?
+    local deadline=$((SECONDS + 5))
+    until [ -z "$(left_running)" ]; do
+        if ((SECONDS >= deadline)); then
+            echo "The tests left running:"
+            left_running
+            failures+=("clean-up of the tests' processes")
+            end_session
+            break
+        fi
+        sleep 0.05
+    done
+    session=
+    wait "$tee"
+    return "$code"
+}
+
+# A process that ended is in its parent's hands and no longer the tests' affair.
+left_running() {
+    ps -s "$session" -o pid=,stat=,args= | awk '$2 !~ /^Z/'
+}
+
+end_session() {
+    local pid rest
+    while read -r pid rest; do
+        kill -KILL "$pid" || true
+    done < <(left_running)
+}
+
+count() { # EXIT CODE OF CARGO TEST
+    local ignored name
+    read -r passed failed ignored < <(
+        awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+             END { print passed + 0, failed + 0, ignored + 0 }' "$scratch/log"
+    )
+    while read -r name; do
+        failures+=("$name")
+    done < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$scratch/log")
+    if [ "$ignored" -gt 0 ]; then
+        while read -r name; do
+            skips+=("$name (ignored)")
+        done < <(sed -n 's/^test \(.*\) \.\.\. ignored.*/\1/p' "$scratch/log")
+    fi
+    # These returned early: for cargo they passed.
+    if [ -e "$scratch/skipped" ]; then
+        while read -r name; do
+            skips+=("$name")
+            passed=$((passed - 1))
+        done <"$scratch/skipped"
+    fi
+    # A build that fails, or a test program that is killed, has no result line.
+    if [ "$1" != 0 ] && [ "$failed" = 0 ]; then
+        failures+=("cargo test (exit code $1)")
+        failed=1
+    fi
+}
+
+run_demo() {
+    title "docker/demo.sh"
+    command -v node >/dev/null || skips+=("the demo's Node worker (not installed: node)")
+    command -v python3 >/dev/null || skips+=("the demo's Python worker (not installed: python3)")
+    if docker/demo.sh; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        failures+=("docker/demo.sh")
+    fi
+}
+
+report() {
+    title "Result"
+    local name
+    for name in "${skips[@]}"; do
+        echo "skipped: $name"
+    done
+    for name in "${failures[@]}"; do
+        echo "failed: $name"
+    done
+    echo "tests: $passed passed, $failed failed, ${#skips[@]} skipped"
+    [ ${#failures[@]} = 0 ] || exit 1
+    [ "${CI:-}" != true ] || [ ${#skips[@]} = 0 ] || exit 1
+}
+
+title() {
+    printf '\n== %s\n' "$1"
+}
+
+on_exit() {
+    [ -z "$session" ] || end_session
+    rm -rf "$scratch"
+}
+
+trap on_exit EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+main
