@@ -259,8 +259,8 @@ fn no_variable_moves_the_seal() {
 fn the_seal_is_the_one_file_that_the_shim_opens() {
     let (ended, calls) = Shim::run(["exit"]).production(SEALED).traced("open,openat");
     assert_eq!(ended.code, 0, "{ended:?}");
-    // Rust's runtime looks for its stack on some libcs.
-    let own = calls.lines().filter(|call| !call.contains("/proc/self/maps"));
+    // Where the runtime looks for its stack, and the shim for descriptors that are the worker's.
+    let own = calls.lines().filter(|call| !call.contains("\"/proc/self/"));
     let opened: Vec<&str> = own.filter_map(|call| call.split('"').nth(1)).collect();
     assert_eq!(opened, ["/etc/version-guard/image.json"], "{calls}");
 }

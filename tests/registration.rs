@@ -590,11 +590,13 @@ fn a_worker_that_can_not_be_executed_leaves_no_registration_behind() {
 fn somebody_registers_during_a_retraction(moment: &'static str) {
     let redis = Arc::new(Redis::start());
     let came = Arc::new(AtomicBool::new(false));
-    let (server, coming) = (redis.clone(), came.clone());
+    // The wire outlives the test; with a hold on the server, so would the server.
+    let (server, coming) = (Arc::downgrade(&redis), came.clone());
     let wire = Server::wire(redis.port, move |connection, chunk| {
         let Chunk::Request(bytes) = chunk else { return };
         if connection == 2 && contains(bytes, moment) && !coming.swap(true, Ordering::SeqCst) {
             let fields = ["buildDate", "", "startedAt", "later", "pid", "1"];
+            let server = server.upgrade().expect("a server");
             server.cli(["HSET", KEY, "gitSha", "later"].into_iter().chain(fields));
         }
     });

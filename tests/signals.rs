@@ -196,12 +196,12 @@ fn a_signal_that_ends_no_process_does_not_end_the_run_before_the_worker_is_there
 fn a_signal_that_comes_while_the_worker_is_being_executed_reaches_it() {
     let path = format!("PATH={}{}", "a:".repeat(60_000), fixture("").display());
     for shim in [Shim::command("run"), Shim::command("run").pid1()] {
-        let running = shim.worker(["worker", "sleep"]).behind(["env", &path]).spawn();
-        let pid = running.pid();
-        let name = |pid| status_field(pid, "Name").unwrap_or_default();
-        eventually("a worker that is not yet executed", || {
-            let child = *children(pid).first()?;
-            (name(child) != "worker").then_some(())
+        let shim = shim.worker(["worker", "sleep"]).behind(["env", &path]);
+        let running = eventually("a worker that is not yet executed", || {
+            let running = shim.spawn();
+            let pid = running.pid();
+            let child = eventually("a child", || children(pid).first().copied());
+            (status_field(child, "Name")? != "worker").then_some(running)
         });
         running.signal(libc::SIGTERM);
         assert_eq!(running.end().code, 143);
@@ -261,7 +261,8 @@ fn the_workers_end_is_seen_in_a_storm(shim: Shim) -> Result<(), String> {
     let over = AtomicBool::new(false);
     let worker = [fixture("under").into_os_string(), "ignore:40".into(), "--".into()];
     let shim = shim.worker(worker).arguments(["sh", "-c", "echo ready; exec sleep 1000"]);
-    let mut running = shim.spawn();
+    // What waits counts for the whole user, and no more than the limit lets the others' tests starve.
+    let mut running = shim.behind(["prlimit", "--sigpending=5000", "--"]).spawn();
     running.try_line()?;
     let (pid, worker) = (running.pid(), running.worker_pid());
     thread::scope(|scope| {
