@@ -662,7 +662,7 @@ fn sigterm_at_any_moment(runs: u32, shim: impl Fn(Shim) -> Shim) {
     // what other tests start, and no program can be executed while one is.
     net::run(&folder.path(""), &["cp", &fixture("worker").display().to_string(), "worker"]);
     // What tells whether the worker was started is the kernel, which opens a program to execute it.
-    let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    let opened = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();
     opened.add_watch(&program, AddWatchFlags::IN_OPEN).unwrap();
     let started = || match opened.read_events() {
         Ok(_) => true,

@@ -66,7 +66,7 @@ fn signals_that_were_ignored_or_blocked_on_entry_are_forwarded_all_the_same() {
 fn what_the_shim_does_to_itself_stays_its_own(shim: Shim) -> Result<(), String> {
     let patience = shim.patience();
     let mut command = shim.task(["echo"]).pid1().to_command();
-    let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let child = command.stderr(Stdio::from(writer)).spawn().expect("a shim");
     let mut running = Running::new(child, true).with(patience);

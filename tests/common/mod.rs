@@ -389,16 +389,16 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // A namespace dies with its PID 1; elsewhere the worker would stay.
-            let shim = i32::try_from(self.child.id()).expect("a pid");
-            let left = if self.pid1 { Vec::new() } else { children(shim) };
-            for worker in left {
-                let _ = try_kill(worker, libc::SIGKILL);
-            }
-        }
+        // A shim that is killed takes no worker with it.
+        let left = match self.child.try_wait() {
+            Ok(None) => children(self.child.id().try_into().expect("a pid")),
+            _ => Vec::new(),
+        };
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for worker in left {
+            let _ = try_kill(worker, libc::SIGKILL);
+        }
     }
 }
 
