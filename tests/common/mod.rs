@@ -389,16 +389,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A shim that is killed takes no worker with it.
-        let left = match self.child.try_wait() {
-            Ok(None) => children(self.child.id().try_into().expect("a pid")),
-            _ => Vec::new(),
-        };
+        if !self.pid1 && matches!(self.child.try_wait(), Ok(None)) {
+            // A namespace dies with its PID 1; elsewhere the worker would stay, also one that is just
+            // being started.
+            let shim = i32::try_from(self.child.id()).expect("a pid");
+            let _ = try_kill(shim, libc::SIGSTOP);
+            eventually("a stopped shim", || {
+                let state = status_field(shim, "State")?;
+                state.starts_with(['T', 'Z', 't']).then_some(())
+            });
+            for worker in children(shim) {
+                let _ = try_kill(worker, libc::SIGKILL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for worker in left {
-            let _ = try_kill(worker, libc::SIGKILL);
-        }
     }
 }
 
