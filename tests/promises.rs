@@ -11,3 +11,4 @@ mod guards;
 mod identity;
 mod logs;
 mod seal;
+mod terminal;

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for a fixed time: what is waited for has a deadline and a reason.
 pub mod redis;
 pub mod sandbox;
+pub mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
