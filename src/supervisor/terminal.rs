@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// The terminal on standard input in whose foreground the shim was started. It is the worker's while
 /// the worker runs, as a shell lends it to a job.
@@ -45,16 +45,16 @@ impl AsFd for Terminal {
     }
 }
 
-/// Stops the shim, and with it everything in its process group, until it is continued: the worker was
-/// stopped, and the shell above waits to hear of that from its own job.
+/// Stops the shim, and with it all of its process group, until they are continued: the worker was
+/// stopped, and the shell above waits to hear that from its own job, as after Ctrl-Z.
 ///
-/// Does nothing where no shell above could continue it, as for PID 1.
+/// One signal for all of them at once: were the shim to stop a moment after the others, the shell
+/// could continue the job in between, and the shim would sleep on. The kernel lets nobody stop whom no
+/// shell could continue: PID 1 and orphaned process groups go on.
 pub fn suspend() {
-    let session = getsid(None);
-    let has_a_shell_above = session != Ok(Pid::this()) && getsid(Some(getppid())) == session;
-    if has_a_shell_above {
-        // The others, such as a script around the shim, as Ctrl-Z would; the shim itself for certain.
+    let stop = SigSet::from(Signal::SIGTSTP);
+    if stop.thread_unblock().is_ok() {
         let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
-        let _ = kill(Pid::this(), Signal::SIGSTOP);
+        let _ = stop.thread_block();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::Instant;
@@ -62,11 +62,9 @@ impl Terminal {
         let keyboard = unsafe { File::from_raw_fd(master.into_raw_fd()) };
         let end = || slave.try_clone().expect("a descriptor");
         command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "dumb");
+        resize(&keyboard, 200);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let terminal =
-            Self { keyboard: Some(keyboard), slave: Some(slave), child, seen: String::new() };
-        terminal.resize(200);
-        terminal
+        Self { keyboard: Some(keyboard), slave: Some(slave), child, seen: String::new() }
     }
 
     pub fn pid(&self) -> i32 {
@@ -108,14 +106,7 @@ impl Terminal {
 
     /// Changes the window's size.
     pub fn resize(&self, columns: u16) {
-        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let master = self.keyboard.as_ref().expect("a screen");
-        // SAFETY: the kernel reads one winsize.
-        #[allow(unsafe_code)]
-        let result = unsafe {
-            libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(master), libc::TIOCSWINSZ, &raw const size)
-        };
-        assert_eq!(result, 0);
+        resize(self.keyboard.as_ref().expect("a window"), columns);
     }
 
     /// Closes the window: the terminal is gone for all that run on it.
@@ -144,4 +135,12 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn resize(master: &File, columns: u16) {
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one winsize.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(result, 0, "the window's size");
 }
