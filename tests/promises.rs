@@ -10,5 +10,6 @@ mod exit;
 mod guards;
 mod identity;
 mod logs;
+mod options;
 mod seal;
 mod terminal;
