@@ -11,5 +11,6 @@ mod guards;
 mod identity;
 mod logs;
 mod options;
+mod peers;
 mod seal;
 mod terminal;
