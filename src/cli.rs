@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Bounded, KeyPrefix};
-use crate::supervisor::Exit;
+use crate::supervisor::{Exit, Remap, Rewrite, Scope, Signal};
 use crate::telemetry::{LogFormat, Printable};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
@@ -47,9 +47,48 @@ pub struct Run {
     #[arg(long, value_name = "PREFIX")]
     pub key_prefix: Option<KeyPrefix>,
 
+    #[command(flatten)]
+    pub supervision: Supervision,
+
     /// The worker and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Supervision {
+    /// Who gets a forwarded signal: worker or group [env: VERSION_GUARD_SIGNAL_SCOPE] [default: worker]
+    #[arg(long, value_name = "SCOPE")]
+    pub signal_scope: Option<Scope>,
+
+    /// Forward another signal in a signal's place, or none for a TO of 0; repeatable
+    /// [env: VERSION_GUARD_REWRITE_SIGNAL, separated by commas]
+    #[arg(long, value_name = "FROM:TO")]
+    pub rewrite_signal: Vec<Rewrite>,
+
+    /// Signal that the shim gets when its parent dies [env: VERSION_GUARD_PARENT_DEATH_SIGNAL]
+    #[arg(long, value_name = "SIGNAL")]
+    pub parent_death_signal: Option<Signal>,
+
+    /// Exit with TO (0 if it is not named) when the worker's exit code is CODE; repeatable
+    /// [env: VERSION_GUARD_REMAP_EXIT, separated by commas]
+    #[arg(long, value_name = "CODE[:TO]")]
+    pub remap_exit: Vec<Remap>,
+
+    /// Warn of every process that the worker left behind and the shim reaped
+    /// [env: VERSION_GUARD_WARN_ON_REAP=true]
+    #[arg(long)]
+    pub warn_on_reap: bool,
+
+    /// Kill the worker when it has not ended this long after a forwarded TERM or INT
+    /// [env: VERSION_GUARD_STOP_TIMEOUT] [default: off]
+    #[arg(long, value_name = "DURATION")]
+    pub stop_timeout: Option<Bounded>,
+
+    /// When the worker has ended, TERM what it left behind and wait at most this long for its end
+    /// [env: VERSION_GUARD_REAP_GRACE] [default: off]
+    #[arg(long, value_name = "DURATION")]
+    pub reap_grace: Option<Bounded>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! argv, environment and seal, read once, each into a value. Below here nobody reads them again.
 
+use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use crate::guard::Expectation;
 use crate::image::{ImageIdentity, Seal, Source};
 use crate::kernel;
 use crate::registry::{Endpoint, WorkerType};
+use crate::supervisor::Options;
 use crate::telemetry::{LogFormat, Printable};
 
 /// A setting in the environment that can't be used as it is.
@@ -42,27 +44,34 @@ impl Environment {
         &self.0
     }
 
-    /// The flag if it was given, else its twin unless that is empty, else the default.
-    fn option<T>(
-        &self,
-        flag: Option<T>,
-        variable: &'static str,
-        default: T,
-    ) -> Result<T, ConfigError>
+    /// The flag if it was given, else its twin unless that is empty.
+    fn option<T>(&self, flag: Option<T>, variable: &'static str) -> Result<Option<T>, ConfigError>
     where
         T: FromStr,
         T::Err: ToString,
     {
-        let twin = self.get(variable).filter(|value| !value.is_empty());
-        let (Some(value), None) = (twin, &flag) else {
-            return Ok(flag.unwrap_or(default));
-        };
-        let value = value.to_string_lossy();
-        value.parse().map_err(|expected: T::Err| ConfigError {
-            variable,
-            value: value.into_owned(),
-            expected: expected.to_string(),
-        })
+        match (flag, self.twin(variable)) {
+            (None, Some(twin)) => parse(variable, &twin).map(Some),
+            (flag, _) => Ok(flag),
+        }
+    }
+
+    /// The flags if any was given, else what its twin lists, separated by commas.
+    fn options<T>(&self, flags: Vec<T>, variable: &'static str) -> Result<Vec<T>, ConfigError>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
+        match self.twin(variable) {
+            Some(twin) if flags.is_empty() => {
+                twin.split(',').map(|item| parse(variable, item.trim())).collect()
+            }
+            _ => Ok(flags),
+        }
+    }
+
+    fn twin(&self, variable: &str) -> Option<Cow<'_, str>> {
+        self.get(variable).filter(|value| !value.is_empty()).map(OsStr::to_string_lossy)
     }
 
     fn set(&mut self, name: &str, value: &str) {
@@ -71,6 +80,18 @@ impl Environment {
         self.0.retain(|entry| value_of(entry, name).is_none());
         self.0.extend(CString::new(entry));
     }
+}
+
+fn parse<T>(variable: &'static str, value: &str) -> Result<T, ConfigError>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    value.parse().map_err(|expected: T::Err| ConfigError {
+        variable,
+        value: value.to_owned(),
+        expected: expected.to_string(),
+    })
 }
 
 fn value_of<'a>(entry: &'a CString, name: &str) -> Option<&'a [u8]> {
@@ -84,6 +105,7 @@ pub struct Config {
     pub expectation: Expectation,
     pub worker: WorkerCommand,
     pub registration: Registration,
+    pub supervision: Options,
 }
 
 /// What is executed as the worker.
@@ -109,19 +131,16 @@ impl Config {
     /// # Errors
     /// A malformed value of one of the shim's own options. What is about monitoring only is no error.
     pub fn new(options: cli::Run, environment: Environment) -> Result<Self, ConfigError> {
-        let timeout = environment.option(
-            options.register_timeout,
-            "VERSION_GUARD_REGISTER_TIMEOUT",
-            Bounded(cli::REGISTER_TIMEOUT),
-        )?;
-        let key_prefix = environment.option(
-            options.key_prefix,
-            "VERSION_GUARD_KEY_PREFIX",
-            KeyPrefix::default(),
-        )?;
+        let timeout =
+            environment.option(options.register_timeout, "VERSION_GUARD_REGISTER_TIMEOUT")?;
+        let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
+        let registration = Registration {
+            target: target(&environment),
+            key_prefix: key_prefix.unwrap_or_default(),
+            timeout: timeout.map_or(cli::REGISTER_TIMEOUT, |timeout: Bounded| timeout.0),
+        };
+        let supervision = supervision(options.supervision, &environment)?;
         let identity = identity(&environment);
-        let registration =
-            Registration { target: target(&environment), key_prefix, timeout: timeout.0 };
         Ok(Self {
             expectation: expectation(&environment),
             worker: WorkerCommand {
@@ -130,8 +149,28 @@ impl Config {
             },
             identity,
             registration,
+            supervision,
         })
     }
+}
+
+fn supervision(flags: cli::Supervision, environment: &Environment) -> Result<Options, ConfigError> {
+    let duration = |flag, variable| -> Result<Option<Duration>, ConfigError> {
+        Ok(environment.option::<Bounded>(flag, variable)?.map(|bounded| bounded.0))
+    };
+    let scope = environment.option(flags.signal_scope, "VERSION_GUARD_SIGNAL_SCOPE")?;
+    let warn_on_reap = flags.warn_on_reap.then_some(Switch(true));
+    let warn_on_reap = environment.option(warn_on_reap, "VERSION_GUARD_WARN_ON_REAP")?;
+    Ok(Options {
+        scope: scope.unwrap_or_default(),
+        rewrites: environment.options(flags.rewrite_signal, "VERSION_GUARD_REWRITE_SIGNAL")?,
+        parent_death_signal: environment
+            .option(flags.parent_death_signal, "VERSION_GUARD_PARENT_DEATH_SIGNAL")?,
+        remaps: environment.options(flags.remap_exit, "VERSION_GUARD_REMAP_EXIT")?,
+        warn_on_reap: warn_on_reap.is_some_and(|switch| switch.0),
+        stop_timeout: duration(flags.stop_timeout, "VERSION_GUARD_STOP_TIMEOUT")?,
+        reap_grace: duration(flags.reap_grace, "VERSION_GUARD_REAP_GRACE")?,
+    })
 }
 
 /// The log format, before anything else is read.
@@ -142,7 +181,7 @@ pub fn log_format(
     flag: Option<LogFormat>,
     environment: &Environment,
 ) -> Result<LogFormat, ConfigError> {
-    environment.option(flag, "VERSION_GUARD_LOG_FORMAT", LogFormat::default())
+    Ok(environment.option(flag, "VERSION_GUARD_LOG_FORMAT")?.unwrap_or_default())
 }
 
 /// The image's identity from its seal and the environment.
@@ -226,6 +265,22 @@ impl FromStr for Bounded {
     }
 }
 
+/// A switch in the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "true" | "1" => Ok(Self(true)),
+            "false" | "0" => Ok(Self(false)),
+            _ => Err("expected true or false"),
+        }
+    }
+}
+
 /// What the keys in Redis begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPrefix(String);
@@ -266,21 +321,27 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_wins_over_its_twin_and_the_twin_over_the_default() {
+    fn the_flag_wins_over_its_twin_and_an_empty_twin_is_none() {
         let twin = environment(&["T=2s"]);
-        let second = Bounded(Duration::from_secs(1));
-        let option =
-            |flag, environment: &Environment| environment.option(flag, "T", second).unwrap().0;
-        assert_eq!(option(Some(Bounded(Duration::from_secs(3))), &twin), Duration::from_secs(3));
-        assert_eq!(option(None, &twin), Duration::from_secs(2));
-        assert_eq!(option(None, &environment(&["T="])), Duration::from_secs(1));
-        assert_eq!(option(None, &environment(&[])), Duration::from_secs(1));
+        let seconds = |seconds| Some(Bounded(Duration::from_secs(seconds)));
+        assert_eq!(twin.option(seconds(3), "T").unwrap(), seconds(3));
+        assert_eq!(twin.option(None, "T").unwrap(), seconds(2));
+        assert_eq!(environment(&["T="]).option::<Bounded>(None, "T").unwrap(), None);
+        assert_eq!(environment(&[]).option::<Bounded>(None, "T").unwrap(), None);
+    }
+
+    #[test]
+    fn a_twin_lists_what_is_repeatable_separated_by_commas() {
+        let twin = environment(&["T=2s, 3s"]);
+        let seconds = |seconds| Bounded(Duration::from_secs(seconds));
+        assert_eq!(twin.options::<Bounded>(vec![], "T").unwrap(), [seconds(2), seconds(3)]);
+        assert_eq!(twin.options(vec![seconds(1)], "T").unwrap(), [seconds(1)]);
+        assert!(environment(&["T=2s,x"]).options::<Bounded>(vec![], "T").is_err());
     }
 
     #[test]
     fn a_malformed_twin_is_named_with_its_value_and_what_would_be_right() {
-        let error =
-            environment(&["T=soon"]).option(None, "T", Bounded(Duration::ZERO)).unwrap_err();
+        let error = environment(&["T=soon"]).option::<Bounded>(None, "T").unwrap_err();
         assert_eq!(
             error.to_string(),
             "T is 'soon': expected a duration such as 500ms, 1s or 2m, at most 24h"

@@ -79,18 +79,24 @@ pub fn signal_fd() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Sends a signal by number; kill(2).
+/// Asks for this signal when the shim's parent dies; PR_SET_PDEATHSIG(2const).
+pub fn set_parent_death_signal(signal: c_int) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) }).map(drop)
+}
+
+/// Sends a signal by number to a process or, for a negative pid, to a process group; kill(2).
 pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
-/// Reaps one ended child, if there is one: its pid and status; waitpid(2).
+/// Reaps one ended child, or tells of one that was stopped, if there is one; waitpid(2).
 ///
 /// The raw call, since nix answers EINVAL for a death by real-time signal after the kernel has
 /// already forgotten the child.
 pub fn reap() -> nix::Result<Option<(Pid, ExitStatus)>> {
-    wait(Pid::from_raw(-1), libc::WNOHANG)
+    wait(Pid::from_raw(-1), libc::WNOHANG | libc::WUNTRACED)
 }
 
 fn wait(pid: Pid, flags: c_int) -> nix::Result<Option<(Pid, ExitStatus)>> {

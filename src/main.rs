@@ -54,7 +54,7 @@ fn run(config: Config) -> anyhow::Result<Exit> {
     if !verdict.violations().is_empty() {
         return Ok(Exit::Refused);
     }
-    let mut supervisor = Supervisor::new()?;
+    let mut supervisor = Supervisor::new(config.supervision)?;
     let registrar = Registrar::start(config.registration, &config.identity);
     if let Some(registrar) = &registrar {
         supervisor.wait_for(registrar.first_attempt(), registrar.patience());

@@ -3,17 +3,18 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
+use super::signal::Signal;
 use super::spawn::SpawnError;
 
 /// How a run ended.
 #[derive(Debug)]
 pub enum Exit {
-    /// The worker ended, with this status of waitpid(2).
-    Worker(ExitStatus),
+    /// The worker ended, which stands for this exit code.
+    Worker(u8),
     /// A guard said no.
     Refused,
     /// A signal that ends a process came before there was a worker.
-    Interrupted(i32),
+    Interrupted(Signal),
     /// There is no worker to execute.
     NotStarted(SpawnError),
     /// A command other than `run` did what it is for.
@@ -34,11 +35,8 @@ impl Exit {
                 SpawnError::NotExecutable { .. } | SpawnError::NoInterpreter { .. } => 126,
                 SpawnError::NotFound { .. } => 127,
             },
-            Self::Interrupted(signal) => killed_by(*signal),
-            Self::Worker(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => low_byte(code),
-                (None, signal) => killed_by(signal.unwrap_or_default()),
-            },
+            Self::Interrupted(signal) => killed_by(signal.number()),
+            Self::Worker(code) => *code,
         }
     }
 }
@@ -46,6 +44,14 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
+    }
+}
+
+/// The exit code that a status of waitpid(2) stands for: the worker's own, or 128 and its signal.
+pub fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => low_byte(code),
+        (None, signal) => killed_by(signal.unwrap_or_default()),
     }
 }
 
@@ -62,20 +68,20 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    use super::Exit;
+    use super::code_of;
 
     #[test]
     fn a_workers_own_code_is_the_shims() {
         for code in 0..=255_u8 {
             let status = ExitStatus::from_raw(i32::from(code) << 8);
-            assert_eq!(Exit::Worker(status).code(), code);
+            assert_eq!(code_of(status), code);
         }
     }
 
     #[test]
     fn a_death_by_signal_is_128_and_the_signal() {
         for (raw, code) in [(9, 137), (15, 143), (0x8b, 139), (34, 162), (64, 192)] {
-            assert_eq!(Exit::Worker(ExitStatus::from_raw(raw)).code(), code);
+            assert_eq!(code_of(ExitStatus::from_raw(raw)), code);
         }
     }
 }

@@ -1,35 +1,41 @@
 //! The supervisor: starts the worker, forwards signals, reaps, and tells how it ended.
 
 mod exit;
+mod options;
 mod reap;
+mod remains;
+mod signal;
 mod signals;
 mod spawn;
 mod terminal;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::libc::SIGCHLD;
-use nix::unistd::Pid;
+use nix::unistd::{getpgrp, getppid};
 use tracing::{error, warn};
 
 use crate::config::WorkerCommand;
 use crate::kernel;
 
 pub use exit::Exit;
-pub use signals::Signals;
+pub use options::{Options, Remap, Rewrite, Scope};
+pub use signal::Signal;
 
-use signals::Wake;
+use signals::{Signals, Wake};
 use spawn::Worker;
+use terminal::Terminal;
 
-/// What the supervisor is at: nothing started yet. Signals are caught and wait.
+/// The main thread of a run: it waits for signals and for children, and for nothing else.
 #[derive(Debug)]
 pub struct Supervisor {
+    options: Options,
     signals: Signals,
     /// Signals that end nobody, received before there was a worker to give them to.
-    kept: Vec<i32>,
+    kept: Vec<Signal>,
     /// The first signal that ended the run before there was a worker.
-    interrupted_by: Option<i32>,
+    interrupted_by: Option<Signal>,
 }
 
 impl Supervisor {
@@ -37,15 +43,24 @@ impl Supervisor {
     ///
     /// # Errors
     /// The kernel's, when it grants no descriptor for signals.
-    pub fn new() -> anyhow::Result<Self> {
+    pub fn new(options: Options) -> anyhow::Result<Self> {
         if std::process::id() != 1
             && let Err(error) = nix::sys::prctl::set_child_subreaper(true)
         {
             warn!(
-                "This shim is neither PID 1 nor, since the kernel refuses ({error}), a subreaper: it can't reap orphans"
+                "Neither PID 1 nor, since the kernel refuses ({error}), a subreaper: orphans go to another"
             );
         }
-        Ok(Self { signals: Signals::open()?, kept: Vec::new(), interrupted_by: None })
+        let mut interrupted_by = None;
+        if let Some(signal) = options.parent_death_signal {
+            let parent = getppid();
+            if let Err(error) = kernel::set_parent_death_signal(signal.number()) {
+                warn!("{signal} will not come when the parent dies: {error}");
+            }
+            // A parent that died before it was asked for sends none.
+            interrupted_by = (getppid() != parent).then_some(signal);
+        }
+        Ok(Self { options, signals: Signals::open()?, kept: Vec::new(), interrupted_by })
     }
 
     /// Waits until `ready` is readable, at most this long, or until a signal ends the run.
@@ -59,9 +74,12 @@ impl Supervisor {
     /// Whether a signal has come that ends the run before a worker was started.
     fn interrupted(&mut self) -> bool {
         while let Some(signal) = self.signals.next() {
-            if signals::ends_a_process(signal) {
+            if signal.terminates() && !kernel::ignored_on_entry(signal.number()) {
                 self.interrupted_by.get_or_insert(signal);
-            } else if signal != SIGCHLD && !self.kept.contains(&signal) {
+            } else if signal != Signal::CHLD
+                // Merged as the kernel merges them, which it does not with real-time ones.
+                && (signal.is_real_time() || !self.kept.contains(&signal))
+            {
                 self.kept.push(signal);
             }
         }
@@ -74,8 +92,8 @@ impl Supervisor {
         if let Some(signal) = self.interrupted_by {
             return Exit::Interrupted(signal);
         }
-        let terminal = terminal::foreground();
-        let worker = match Worker::spawn(command, terminal) {
+        let terminal = Terminal::foreground();
+        let worker = match Worker::spawn(command, terminal.as_ref().map(AsFd::as_fd)) {
             Ok(worker) => worker,
             Err(failure) => {
                 error!("{failure}");
@@ -85,23 +103,76 @@ impl Supervisor {
         // Only now, and only the shim's own: its working directory pins no mount.
         let _ = std::env::set_current_dir("/");
         kernel::close_inherited();
-        for signal in self.kept.drain(..) {
-            worker.forward(signal);
+        let status = self.until_ended(&worker, terminal.as_ref());
+        if let Some(terminal) = terminal {
+            terminal.take_back(worker.pid());
         }
-        let status = loop {
-            if let Some(status) = reap::drain(worker.pid()) {
-                break status;
+        if let Some(grace) = self.options.reap_grace {
+            self.until_childless(&worker, grace);
+        }
+        Exit::Worker(self.options.remapped(exit::code_of(status)))
+    }
+
+    /// Forwards and reaps until the worker has ended.
+    fn until_ended(&mut self, worker: &Worker, terminal: Option<&Terminal>) -> ExitStatus {
+        let mut kill_at: Option<Instant> = None;
+        for signal in std::mem::take(&mut self.kept) {
+            self.relay(signal, worker, terminal);
+        }
+        loop {
+            // Between every two signals, so that no storm of them delays the worker's end.
+            let found = reap::drain(worker.pid(), self.options.warn_on_reap);
+            if let Some(status) = found.ended {
+                return status;
+            }
+            if found.stopped && terminal.is_some() {
+                terminal::suspend();
+            }
+            if kill_at.is_some_and(|at| at <= Instant::now()) {
+                kill_at = None;
+                warn!("The worker has not ended within the stop timeout: killing it");
+                worker.forward(Signal::KILL, self.options.scope);
             }
             match self.signals.next() {
-                // About the shim's own children: reaped above, on the next turn.
-                Some(SIGCHLD) => {}
-                Some(signal) => worker.forward(signal),
-                None => _ = self.signals.wait(None, None),
+                Some(Signal::CHLD) => {}
+                Some(signal) => {
+                    let asked_to_stop = self.relay(signal, worker, terminal);
+                    if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
+                        kill_at.get_or_insert(Instant::now() + limit);
+                    }
+                }
+                None => _ = self.signals.wait(None, kill_at),
             }
-        };
-        if terminal.is_some() {
-            terminal::take_back(Pid::this());
         }
-        Exit::Worker(status)
+    }
+
+    /// Forwards a signal, or what is to be forwarded in its place, and tells whether the worker was
+    /// asked to stop by it.
+    fn relay(&self, signal: Signal, worker: &Worker, terminal: Option<&Terminal>) -> bool {
+        let Some(forwarded) = self.options.rewritten(signal) else { return false };
+        let mut scope = self.options.scope;
+        if let (Signal::CONT, Some(terminal)) = (forwarded, terminal) {
+            // `fg` in the shell above: the whole job goes on, with the terminal if the shim has it.
+            if terminal.is_lent_to(getpgrp()) {
+                terminal.lend_to(worker.pid());
+            }
+            scope = Scope::Group;
+        }
+        worker.forward(forwarded, scope);
+        [signal, forwarded].iter().any(|signal| [Signal::TERM, Signal::INT].contains(signal))
+    }
+
+    /// Asks what the worker has left behind to end, and waits until it has, at most this long.
+    fn until_childless(&mut self, worker: &Worker, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        for pid in remains::descendants() {
+            let _: nix::Result<()> = kernel::kill(pid, Signal::TERM.number());
+        }
+        while !reap::drain(worker.pid(), self.options.warn_on_reap).childless
+            && Instant::now() < deadline
+        {
+            while self.signals.next().is_some() {}
+            self.signals.wait(None, Some(deadline));
+        }
     }
 }

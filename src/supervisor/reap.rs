@@ -1,24 +1,52 @@
 //! Reaping: every child that has ended, the worker and orphans alike.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use tracing::warn;
 
 use crate::kernel;
 
-/// Reaps all children that have ended and returns the worker's status if it is among them.
+/// What a look at the shim's children found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The worker's status, if it has ended.
+    pub ended: Option<ExitStatus>,
+    /// The worker was stopped, by a terminal or by a signal; it has not ended.
+    pub stopped: bool,
+    /// No child is left.
+    pub childless: bool,
+}
+
+/// Reaps all children that have ended; waitpid(2).
 ///
 /// All of them each time: one SIGCHLD can stand for many deaths (signal(7)). Children that the shim
-/// had before it became the shim, and orphans that became its own, are buried without a word.
-pub fn drain(worker: Pid) -> Option<ExitStatus> {
-    let mut ended = None;
+/// had before it became the shim, and orphans that became its own, are buried with no word unless
+/// `warn_on_reap`.
+pub fn drain(worker: Pid, warn_on_reap: bool) -> Found {
+    let mut found = Found::default();
     loop {
         match kernel::reap() {
-            Ok(Some((pid, status))) if pid == worker => ended = Some(status),
-            Ok(Some(_)) | Err(Errno::EINTR) => {}
-            // None is left that has ended, or none at all.
-            Ok(None) | Err(_) => return ended,
+            Ok(Some((pid, status))) if pid == worker => {
+                if status.stopped_signal().is_some() {
+                    found.stopped = true;
+                } else {
+                    found.ended = Some(status);
+                }
+            }
+            Ok(Some((pid, status))) => {
+                if warn_on_reap && status.stopped_signal().is_none() {
+                    warn!(
+                        pid = pid.as_raw(),
+                        "Reaped process {pid}, which the worker left behind: {status}"
+                    );
+                }
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECHILD) => return Found { childless: true, ..found },
+            Ok(None) | Err(_) => return found,
         }
     }
 }

@@ -12,6 +12,8 @@ use nix::unistd::Pid;
 use thiserror::Error;
 use tracing::warn;
 
+use super::options::Scope;
+use super::signal::Signal;
 use crate::config::WorkerCommand;
 use crate::kernel::{self, Program, SpawnErrno};
 use crate::telemetry::Printable;
@@ -84,19 +86,29 @@ impl Worker {
         }
     }
 
+    /// The worker's pid, which is its process group's id, too.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Sends a signal on to the worker. Only between spawn and reap: later the pid is another's.
-    pub fn forward(&self, signal: i32) {
-        match kernel::kill(self.pid, signal) {
+    /// Sends a signal on. Only between spawn and reap: later the pid is another's.
+    pub fn forward(&self, signal: Signal, scope: Scope) {
+        let sent = match scope {
+            Scope::Worker => kernel::kill(self.pid, signal.number()),
+            Scope::Group => self.forward_to_group(signal),
+        };
+        match sent {
             // ESRCH: it has ended and waits to be reaped.
             Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => {
-                let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                warn!(signal, "{name} ({signal}) can't be forwarded to the worker: {errno}");
-            }
+            Err(errno) => warn!(signal = signal.number(), "{signal} can't be forwarded: {errno}"),
+        }
+    }
+
+    /// The worker has left its group when the group is not there: then it alone gets the signal.
+    fn forward_to_group(&self, signal: Signal) -> nix::Result<()> {
+        match kernel::kill(Pid::from_raw(-self.pid.as_raw()), signal.number()) {
+            Err(Errno::ESRCH) => kernel::kill(self.pid, signal.number()),
+            sent => sent,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod net;
 pub mod redis;
 pub mod sandbox;
+pub mod terminal;
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};

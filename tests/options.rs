@@ -1,0 +1,284 @@
+//! What an image can tune about supervision: each option, its twin, and what comes of it.
+
+use std::time::Duration;
+
+use nix::libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
+
+use crate::common::{
+    Folder, Running, Shim, children, eventually, fixture, kill, left_behind, status_field,
+};
+
+/// An option, given as a flag and as its twin: a promise holds for both.
+fn both_ways(shim: &Shim, flag: &str, value: &str) -> [Shim; 2] {
+    let twin =
+        format!("VERSION_GUARD_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+    [shim.clone().options([flag, value]), shim.clone().env(twin, value)]
+}
+
+/// A shell that starts two fixture workers and waits for both: three processes in one group.
+fn family() -> Shim {
+    let echo = format!("{} echo", fixture("worker").display());
+    let script =
+        format!("trap 'echo told' USR1; trap : TERM; {echo} & {echo} & wait; wait; wait; wait");
+    Shim::command("run").worker(["sh", "-c", &script])
+}
+
+/// Starts the family; the pids of the two fixture workers.
+fn start(family: &Shim) -> (Running, Vec<i32>) {
+    let mut shim = family.spawn();
+    shim.expect_line("ready");
+    shim.expect_line("ready");
+    let grandchildren = children(shim.worker_pid());
+    (shim, grandchildren)
+}
+
+#[test]
+fn in_worker_scope_only_the_worker_gets_a_signal() {
+    let (mut shim, grandchildren) = start(&family());
+    shim.signal(SIGUSR1);
+    shim.expect_line("told");
+    // Sent past the shim: what the grandchildren get is this alone, and it ends them.
+    for grandchild in grandchildren {
+        kill(grandchild, SIGTERM);
+    }
+    let ended = shim.end();
+    assert!(!ended.stdout.contains("10 from"), "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("15 from").count(), 2, "{}", ended.stdout);
+}
+
+#[test]
+fn in_group_scope_each_process_of_the_group_gets_each_signal_once() {
+    for family in both_ways(&family(), "--signal-scope", "group") {
+        let (mut shim, _) = start(&family);
+        shim.signal(SIGUSR1);
+        let mut lines = [shim.line(), shim.line(), shim.line()];
+        lines.sort();
+        assert!(lines[0].starts_with("10 from") && lines[1].starts_with("10 from"), "{lines:?}");
+        assert_eq!(lines[2], "told");
+        shim.signal(SIGTERM);
+        let ended = shim.end();
+        for signal in ["10 from", "15 from"] {
+            assert_eq!(ended.stdout.matches(signal).count(), 2, "{}", ended.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_rewritten_signal_arrives_as_another_or_not_at_all() {
+    for (rewrite, sent, arrives) in [
+        ("TERM:QUIT", 15, Some(3)),
+        ("SIGTERM:SIGQUIT", 15, Some(3)),
+        ("15:3", 15, Some(3)),
+        ("HUP:RTMIN+1", 1, Some(35)),
+        ("RTMIN+1:HUP", 35, Some(1)),
+        ("TSTP:USR1", 20, Some(10)),
+        ("TTIN:USR1", 21, Some(10)),
+        ("TTOU:USR2", 22, Some(12)),
+        ("USR1:0", 10, None),
+        ("TERM:QUIT", 10, Some(10)),
+    ] {
+        for shim in both_ways(&Shim::run(["echo", "2"]), "--rewrite-signal", rewrite) {
+            let mut shim = shim.spawn();
+            let pid = shim.pid();
+            shim.expect_line("ready");
+            shim.signal(sent);
+            if let Some(arrives) = arrives {
+                shim.expect_line(&format!("{arrives} from {pid}"));
+            }
+            shim.signal(SIGINT);
+            shim.expect_line(&format!("2 from {pid}"));
+            assert_eq!(shim.end().code, 0, "{rewrite}");
+        }
+    }
+}
+
+#[test]
+fn several_rewrites_hold_at_once() {
+    let flags = ["--rewrite-signal", "HUP:USR1", "--rewrite-signal", "QUIT:USR2"];
+    for shim in [
+        Shim::run(["echo"]).options(flags),
+        Shim::run(["echo"]).env("VERSION_GUARD_REWRITE_SIGNAL", "HUP:USR1, QUIT:USR2"),
+    ] {
+        let mut shim = shim.spawn();
+        let pid = shim.pid();
+        shim.expect_line("ready");
+        for (sent, arrives) in [(1, 10), (3, 12)] {
+            shim.signal(sent);
+            shim.expect_line(&format!("{arrives} from {pid}"));
+        }
+    }
+}
+
+#[test]
+fn a_remapped_exit_code_is_another() {
+    for (remap, task, code) in [
+        ("3", ["exit", "3"], 0),
+        ("3:4", ["exit", "3"], 4),
+        ("143", ["die", "15"], 0),
+        ("143:9", ["die", "15"], 9),
+        ("3:4", ["exit", "5"], 5),
+        ("3:4,5:6", ["exit", "5"], 6),
+    ] {
+        let shim = Shim::run(task);
+        let by_twin = shim.clone().env("VERSION_GUARD_REMAP_EXIT", remap);
+        assert_eq!(by_twin.output().code, code, "{remap} {task:?}");
+        let flags = remap.split(',').flat_map(|remap| ["--remap-exit", remap]);
+        assert_eq!(shim.options(flags).output().code, code, "{remap} {task:?}");
+    }
+}
+
+#[test]
+fn an_exit_code_that_is_not_the_workers_is_never_remapped() {
+    let shim = Shim::command("run").worker(["/nowhere"]).options(["--remap-exit", "127"]);
+    assert_eq!(shim.output().code, 127);
+}
+
+#[test]
+fn a_worker_that_does_not_end_within_the_stop_timeout_is_killed() {
+    // The echo worker ends on SIGKILL alone.
+    for (signal, number) in [(SIGTERM, "15"), (SIGINT, "2")] {
+        for shim in both_ways(&Shim::run(["echo", "64"]), "--stop-timeout", "200ms") {
+            let mut shim = shim.pid1().spawn();
+            shim.expect_line("ready");
+            shim.signal(signal);
+            assert!(shim.line().starts_with(number));
+            let ended = shim.end();
+            assert_eq!(ended.code, 128 + SIGKILL, "{ended:?}");
+            assert!(ended.took >= Duration::from_millis(200), "{ended:?}");
+            assert!(ended.stderr.contains("within the stop timeout"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_storm_of_signals_does_not_put_off_the_stop_timeout() {
+    let mut shim = Shim::run(["sh", "-c"]).options(["--stop-timeout", "200ms"]);
+    shim = shim.worker(["sh", "-c", "trap '' TERM USR1; echo ready; while :; do sleep 1; done"]);
+    let mut shim = shim.spawn();
+    shim.expect_line("ready");
+    shim.signal(SIGTERM);
+    let pid = shim.pid();
+    while shim.runs() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGUSR1);
+    }
+    assert_eq!(shim.end().code, 128 + SIGKILL);
+}
+
+#[test]
+fn a_worker_is_never_killed_unasked() {
+    // A second stop, as an impatient operator gives it, changes nothing.
+    let mut shim = Shim::run(["echo", "64"]).spawn();
+    shim.expect_line("ready");
+    for _ in 0..2 {
+        shim.signal(SIGTERM);
+        assert!(shim.line().starts_with("15 from"));
+    }
+    assert!(shim.runs());
+    shim.signal(64);
+    assert_eq!(shim.end().code, 0);
+}
+
+#[test]
+fn what_the_worker_leaves_behind_has_the_reap_grace_to_end() {
+    let folder = Folder::new();
+    let marker = folder.path("ended");
+    // In a session of its own, with a handler for TERM that takes its time.
+    let left = format!(
+        "trap 'sleep 0.2; touch {}; exit' TERM; echo ready; while :; do sleep 0.01; done",
+        marker.display()
+    );
+    let script = format!("setsid sh -c \"{left}\" & read line; exit 5");
+    for shim in
+        both_ways(&Shim::command("run").worker(["sh", "-c", &script]), "--reap-grace", "10s")
+    {
+        for shim in [shim.clone(), shim.pid1()] {
+            let _ = std::fs::remove_file(&marker);
+            let mut command = shim.to_command();
+            command.stdin(std::process::Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let stdin = child.stdin.take();
+            let mut shim = Running::new(child, false);
+            shim.expect_line("ready");
+            drop(stdin);
+            let ended = shim.end();
+            assert_eq!(ended.code, 5, "{ended:?}");
+            assert!(left_behind(&marker), "{ended:?}");
+            assert!(ended.took < Duration::from_secs(10), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn the_reap_grace_has_an_end() {
+    let script = format!("{} echo 64 & read line; exit 5", fixture("worker").display());
+    let mut command = Shim::command("run")
+        .worker(["sh", "-c", &script])
+        .options(["--reap-grace", "100ms"])
+        .pid1()
+        .to_command();
+    command.stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take();
+    let mut shim = Running::new(child, false);
+    shim.expect_line("ready");
+    drop(stdin);
+    assert!(shim.line().starts_with("15 from"));
+    assert_eq!(shim.end().code, 5);
+}
+
+#[test]
+fn a_reaped_orphan_is_told_of_when_asked_for() {
+    let orphan = || Shim::run(["orphans", "1"]);
+    for shim in
+        [orphan().options(["--warn-on-reap"]), orphan().env("VERSION_GUARD_WARN_ON_REAP", "true")]
+    {
+        let mut shim = shim.spawn();
+        shim.expect_log("Reaped process");
+        shim.signal(SIGTERM);
+        assert_eq!(shim.end().code, 7);
+    }
+    let mut silent = orphan().spawn();
+    silent.expect_line("ready");
+    silent.signal(SIGTERM);
+    assert!(!silent.end().stderr.contains("Reaped"));
+}
+
+#[test]
+fn the_worker_is_told_when_the_shims_parent_dies() {
+    for shim in both_ways(&Shim::run(["echo"]), "--parent-death-signal", "TERM") {
+        // The parent is a shell that starts the shim and waits to be killed.
+        let shim = shim.behind(["sh", "-c", "\"$@\" & wait", "sh"]);
+        let mut parent = shim.spawn();
+        parent.expect_line("ready");
+        let pid = children(parent.pid())[0];
+        kill(parent.pid(), SIGKILL);
+        assert!(parent.line().starts_with("15 from"));
+        eventually("the shim's end", || status_field(pid, "State").is_none().then_some(()));
+    }
+}
+
+#[test]
+fn a_malformed_option_is_a_usage_error_that_names_it_its_value_and_what_is_right() {
+    for (flag, value, right) in [
+        ("--signal-scope", "all", "expected worker or group"),
+        ("--rewrite-signal", "TERM:NOSUCH", "expected FROM:TO"),
+        ("--rewrite-signal", "TERM", "expected FROM:TO"),
+        ("--parent-death-signal", "65", "expected a signal such as"),
+        ("--remap-exit", "256", "expected CODE or CODE:TO"),
+        ("--stop-timeout", "soon", "expected a duration"),
+        ("--reap-grace", "-1s", "expected a duration"),
+    ] {
+        let flag_value = format!("{flag}={value}");
+        for (shim, named) in [(Shim::run(["exit", "0"]).options([&flag_value]), flag.to_owned()), {
+            let [_, twin] = both_ways(&Shim::run(["exit", "0"]), flag, value);
+            let name = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
+            (twin, format!("VERSION_GUARD_{name}"))
+        }] {
+            let ended = shim.output();
+            assert_eq!(ended.code, 125, "{ended:?}");
+            for part in [&named, value, right] {
+                assert!(ended.stderr.contains(part), "{part} in {ended:?}");
+            }
+        }
+    }
+}

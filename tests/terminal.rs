@@ -1,0 +1,196 @@
+//! On a terminal: the worker stands in the foreground, and the keys reach it as without a shim.
+
+use std::process::Command;
+
+use crate::common::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_D, CTRL_Z, Terminal};
+use crate::common::{Shim, binary, children, eventually, fixture, status_field};
+
+/// An interactive shell in a terminal window.
+fn shell() -> Terminal {
+    let mut command = Command::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]).env_clear();
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("PS1", "$ ").env("GIT_SHA", "a1b2c3d");
+    let mut terminal = Terminal::run(command);
+    terminal.type_in("bind 'set enable-bracketed-paste off' 2>/dev/null\n");
+    terminal.expect("bracketed-paste off' 2>/dev/null");
+    terminal.expect("$ ");
+    terminal
+}
+
+fn shim_with(worker: &str) -> String {
+    format!("{} run -- {worker}\n", binary().display())
+}
+
+/// The pids of the shim, the only child of this process, and of the worker, its own.
+fn shim_and_worker(parent: i32) -> (i32, i32) {
+    let shim = only_child(parent);
+    (shim, only_child(shim))
+}
+
+fn only_child(parent: i32) -> i32 {
+    eventually("a child", || children(parent).first().copied())
+}
+
+/// Whether all of them run, that is sleep until something comes.
+fn runs(pids: &[i32]) -> bool {
+    pids.iter().all(|pid| state(*pid) == "S")
+}
+
+fn state(pid: i32) -> String {
+    status_field(pid, "State").unwrap_or_default().chars().take(1).collect()
+}
+
+#[test]
+fn an_interactive_shell_as_worker_has_job_control() {
+    let shim = Shim::command("run").env("PS1", "$ ");
+    let mut terminal =
+        Terminal::docker_run_it(shim.worker(["bash", "--norc", "--noprofile", "-i"]));
+    // What bash says where it has no terminal to control jobs on.
+    assert!(!terminal.expect("$ ").contains("no job control"));
+    terminal.type_in(&format!("{} sleep\n", fixture("worker").display()));
+    terminal.expect("ready");
+    let (_, shell) = shim_and_worker(terminal.pid());
+    let job = children(shell)[0];
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    terminal.type_in("fg\n");
+    eventually("it goes on", || runs(&[job]).then_some(()));
+    terminal.type_in(CTRL_C);
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+    terminal.type_in("exit 3\n");
+    assert_eq!(terminal.end(), 3);
+}
+
+#[test]
+fn a_key_that_interrupts_arrives_exactly_once_in_either_scope() {
+    for scope in ["worker", "group"] {
+        let shim = Shim::run(["echo", "15"]).options(["--signal-scope", scope]);
+        let mut terminal = Terminal::docker_run_it(shim);
+        terminal.expect("ready");
+        // Each key's signal is on the screen before the next is typed; a second one would show.
+        for (keys, signal) in [(CTRL_C, "2 from"), (CTRL_BACKSLASH, "3 from"), (CTRL_Z, "20 from")]
+        {
+            terminal.type_in(keys);
+            let before = terminal.expect(signal);
+            assert!(!before.contains("from"), "{scope}: {before:?} before {signal}");
+        }
+        terminal.resize(100);
+        let before = terminal.expect("28 from");
+        assert!(!before.contains("from 0"), "{scope}: {before:?} before the window's signal");
+    }
+}
+
+#[test]
+fn a_plain_worker_dies_of_ctrl_c_with_130() {
+    let mut terminal = Terminal::docker_run_it(Shim::run(["sleep"]));
+    terminal.expect("ready");
+    terminal.type_in(CTRL_C);
+    assert_eq!(terminal.end(), 130);
+}
+
+#[test]
+fn a_worker_reads_from_the_terminal_and_sees_its_end() {
+    let mut terminal = Terminal::docker_run_it(Shim::command("run").worker(["cat"]));
+    terminal.type_in("a line\n");
+    terminal.expect("a line");
+    terminal.expect("a line");
+    terminal.type_in(CTRL_D);
+    assert_eq!(terminal.end(), 0);
+}
+
+#[test]
+fn a_worker_is_told_of_a_hang_up() {
+    let mut terminal = Terminal::docker_run_it(Shim::run(["sleep"]));
+    terminal.expect("ready");
+    terminal.hang_up();
+    assert_eq!(terminal.end(), 129);
+}
+
+#[test]
+fn ctrl_z_under_a_shell_suspends_shim_and_worker_and_fg_resumes_both() {
+    let mut terminal = shell();
+    terminal.type_in(&shim_with("cat"));
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    terminal.type_in("one\n");
+    terminal.expect("one\r\none");
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    assert_eq!((state(shim), state(worker)), ("T".into(), "T".into()));
+    terminal.type_in("fg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    terminal.type_in("two\n");
+    terminal.expect("two\r\ntwo");
+    terminal.type_in(CTRL_C);
+    terminal.expect("$ ");
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+}
+
+#[test]
+fn a_suspended_worker_goes_on_in_the_background() {
+    let mut terminal = shell();
+    terminal.type_in(&shim_with("sleep 1000"));
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    eventually("sleep is executed", || (status_field(worker, "Name")? == "sleep").then_some(()));
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    terminal.type_in("bg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    terminal.type_in("kill %1; wait %1; echo code $?\n");
+    terminal.expect("code 143");
+}
+
+#[test]
+fn a_script_around_the_shim_is_suspended_with_it() {
+    let mut terminal = shell();
+    let shim = binary();
+    terminal.type_in(&format!("sh -c '{} run -- cat; echo after $?'\n", shim.display()));
+    let (shim, worker) = shim_and_worker(only_child(terminal.pid()));
+    terminal.type_in("one\n");
+    terminal.expect("one\r\none");
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    terminal.type_in("fg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    terminal.type_in("two\n");
+    terminal.expect("two\r\ntwo");
+    terminal.type_in(CTRL_D);
+    terminal.expect("after 0");
+}
+
+#[test]
+fn the_shell_has_its_terminal_back_when_the_worker_has_ended() {
+    let mut terminal = shell();
+    terminal.type_in(&shim_with("true"));
+    terminal.type_in("read -r -p 'say: ' line && echo got $line\n");
+    terminal.expect("line\r\n");
+    terminal.expect("say: ");
+    terminal.type_in("this\n");
+    terminal.expect("got this");
+}
+
+#[test]
+fn a_log_line_does_not_stop_the_shim_on_a_terminal_with_tostop() {
+    let mut terminal = shell();
+    terminal.type_in("stty tostop\n");
+    // The worker has the foreground when its orphan is reaped, and the shim warns of that.
+    terminal.type_in(&format!(
+        "{} run --warn-on-reap -- sh -c '(sleep 0.01 &); cat'\n",
+        binary().display()
+    ));
+    terminal.expect("Reaped process");
+    terminal.type_in(CTRL_D);
+    terminal.expect("$ ");
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 0");
+}
+
+#[test]
+fn without_a_terminal_the_worker_has_a_group_of_its_own_all_the_same() {
+    let ended = Shim::run(["place"]).output();
+    let (_, facts) = ended.stdout.split_once("pid ").unwrap();
+    let mut words = facts.split_whitespace();
+    let (pid, group) = (words.next().unwrap(), words.nth(3).unwrap());
+    assert_eq!(pid, group, "{}", ended.stdout);
+}
