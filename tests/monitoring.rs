@@ -182,7 +182,7 @@ fn a_server_that_never_stops_talking_is_harmless_also_to_the_containers_memory()
     });
     assert_harmless(&at(server.port), "127.0.0.1", as_it_is);
     let before = server.connections();
-    let mut shim = worker_for("60", &at(server.port)).spawn();
+    let mut shim = worker_for("60", &at(server.port)).pid1().spawn();
     shim.expect_line("ready");
     // Then the first attempt is over.
     server.expect_connections(before + 2);
@@ -440,7 +440,7 @@ fn a_signal_ignored_on_entry_does_not_end_the_run_while_registering() {
 
 #[test]
 fn the_password_is_not_on_the_shims_command_line() {
-    let mut shim = worker_for("60", &at(Server::silent().port)).spawn();
+    let mut shim = worker_for("60", &at(Server::silent().port)).pid1().spawn();
     shim.expect_line("ready");
     let line = std::fs::read(format!("/proc/{}/cmdline", shim.pid())).unwrap();
     let line = String::from_utf8(line).unwrap();

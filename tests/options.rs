@@ -193,11 +193,7 @@ fn what_the_worker_leaves_behind_has_the_reap_grace_to_end() {
     {
         for shim in [shim.clone(), shim.pid1()] {
             let _ = std::fs::remove_file(&marker);
-            let mut command = shim.to_command();
-            command.stdin(std::process::Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            let stdin = child.stdin.take();
-            let mut shim = Running::new(child, false);
+            let (mut shim, stdin) = shim.spawn_with_stdin();
             shim.expect_line("ready");
             drop(stdin);
             let ended = shim.end();
@@ -211,15 +207,8 @@ fn what_the_worker_leaves_behind_has_the_reap_grace_to_end() {
 #[test]
 fn the_reap_grace_has_an_end() {
     let script = format!("{} echo 64 & read line; exit 5", fixture("worker").display());
-    let mut command = Shim::command("run")
-        .worker(["sh", "-c", &script])
-        .options(["--reap-grace", "100ms"])
-        .pid1()
-        .to_command();
-    command.stdin(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let stdin = child.stdin.take();
-    let mut shim = Running::new(child, false);
+    let shim = Shim::command("run").worker(["sh", "-c", &script]);
+    let (mut shim, stdin) = shim.options(["--reap-grace", "100ms"]).pid1().spawn_with_stdin();
     shim.expect_line("ready");
     drop(stdin);
     assert!(shim.line().starts_with("15 from"));

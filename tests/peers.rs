@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -145,19 +144,12 @@ fn sigterm_at_the_start_in_group_mode(peer: &Peer) -> Result<(), String> {
 
 /// The shim is root without CAP_KILL, the worker another user.
 fn a_worker_that_may_not_be_signalled(peer: &Peer) -> Result<(), String> {
-    let worker = [
-        "setpriv",
-        "--reuid",
-        "65534",
-        "--clear-groups",
-        "sh",
-        "-c",
-        "echo ready; sleep 0.3; exit 7",
-    ];
-    let shim = peer.plain(&[]).worker(worker).behind(["setpriv", "--bounding-set", "-kill"]);
-    let mut shim = shim.spawn();
+    let worker = ["setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c"];
+    let shim = peer.plain(&[]).worker(worker).arguments(["echo ready; read line; exit 7"]);
+    let (mut shim, stdin) = shim.behind(["setpriv", "--bounding-set", "-kill"]).spawn_with_stdin();
     shim.expect_line("ready");
     shim.signal(10);
+    drop(stdin);
     ended_with(7, end(shim))
 }
 
@@ -200,11 +192,8 @@ fn a_descendant_may_end_in_its_own_time(peer: &Peer) -> Result<(), String> {
         "(trap 'sleep 0.1; touch {}; exit' TERM; echo ready; while :; do sleep 0.01; done) & read line; exit 0",
         marker.display()
     );
-    let mut command = peer.with(peer.grace, &[]).worker(["sh", "-c", &script]).to_command();
-    command.stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let stdin = child.stdin.take();
-    let mut shim = Running::new(child, false);
+    let (mut shim, stdin) =
+        peer.with(peer.grace, &[]).worker(["sh", "-c", &script]).spawn_with_stdin();
     shim.expect_line("ready");
     drop(stdin);
     end(shim);

@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -222,6 +222,14 @@ impl Shim {
         let mut command = self.to_command();
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Running::new(child, self.pid1).with(self.patience)
+    }
+
+    /// Starts it with a pipe for its standard input, which the worker waits for the end of.
+    pub fn spawn_with_stdin(&self) -> (Running, ChildStdin) {
+        let mut command = self.to_command();
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("a shim");
+        let stdin = child.stdin.take().expect("a pipe");
+        (Running::new(child, self.pid1), stdin)
     }
 
     /// Runs it to its end.
