@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::cli;
 use crate::guard::Expectation;
-use crate::image::{ImageIdentity, Seal, Source};
+use crate::image::{Enforce, ImageIdentity, Seal, Source, Switch};
 use crate::kernel;
 use crate::registry::{Endpoint, WorkerType};
 use crate::telemetry::{LogFormat, Printable};
@@ -53,12 +53,21 @@ impl Environment {
         T: FromStr,
         T::Err: ToString,
     {
+        self.optional(flag, variable).map(|value| value.unwrap_or(default))
+    }
+
+    /// The flag if it was given, else its twin unless that is empty, else nothing.
+    fn optional<T>(&self, flag: Option<T>, variable: &'static str) -> Result<Option<T>, ConfigError>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
         let twin = self.get(variable).filter(|value| !value.is_empty());
         let (Some(value), None) = (twin, &flag) else {
-            return Ok(flag.unwrap_or(default));
+            return Ok(flag);
         };
         let value = value.to_string_lossy();
-        value.parse().map_err(|expected: T::Err| ConfigError {
+        value.parse().map(Some).map_err(|expected: T::Err| ConfigError {
             variable,
             value: value.into_owned(),
             expected: expected.to_string(),
@@ -163,7 +172,8 @@ pub fn expectation(environment: &Environment) -> Expectation {
 /// The seal to write, from the flags or their twins.
 ///
 /// # Errors
-/// A twin that is no text: sealed as anything else, it would be a SHA that no commit has.
+/// A malformed policy, or a twin that is no text: sealed as anything else, it would be a SHA that no
+/// commit has.
 pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, ConfigError> {
     let value = |flag: Option<String>, variable| {
         let twin = environment.get(variable).unwrap_or_default();
@@ -174,9 +184,14 @@ pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, Confi
         })?;
         Ok(value.trim().to_owned())
     };
+    let require_expected = options.require_expected.then_some(Switch(true));
     Ok(Seal {
         git_sha: value(options.git_sha, "GIT_SHA")?,
         build_date: value(options.build_date, "BUILD_DATE")?,
+        enforce: environment.optional::<Enforce>(options.enforce, "VERSION_GUARD_ENFORCE")?,
+        require_expected: environment
+            .option(require_expected, "VERSION_GUARD_REQUIRE_EXPECTED", Switch(false))?
+            .0,
     })
 }
 
@@ -326,7 +341,12 @@ mod tests {
     #[test]
     fn a_sealed_identity_replaces_the_environments_for_the_worker() {
         let before = environment(&["GIT_SHA=x", "A=1", "GIT_SHA=y", "noise"]);
-        let seal = Seal { git_sha: "a1b2c3d".into(), build_date: "today".into() };
+        let seal = Seal {
+            git_sha: "a1b2c3d".into(),
+            build_date: "today".into(),
+            enforce: None,
+            require_expected: false,
+        };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
         let after = for_worker(before, &identity);
         assert_eq!(after.get("GIT_SHA"), Some(OsStr::new("a1b2c3d")));
