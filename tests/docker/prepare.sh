@@ -135,6 +135,7 @@ plugins
 debian bookworm debian:bookworm-slim
 debian trixie debian:trixie-slim
 node
+stand_in python:3.13-slim python "$here/stand-ins"
 stand_in redis:7 redis "$here/stand-ins"
 if wanted rust:1.95-alpine "$(version rust-alpine)"; then
     debian sid debian:sid-slim
