@@ -11,6 +11,7 @@ mod guards;
 mod identity;
 mod logs;
 mod monitoring;
+mod policy;
 mod reap;
 mod registration;
 mod seal;

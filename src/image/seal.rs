@@ -20,8 +20,8 @@ pub const PATH: &str = "/etc/version-guard/image.json";
 /// Far more than a seal holds; what is longer is no seal.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// The image's identity and policy as they were sealed at build time. Unknown fields are refused: they would be
-/// promises that this version does not keep.
+/// The image's identity and policy as they were sealed at build time. Unknown fields are refused:
+/// they would be promises that this version does not keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seal {
