@@ -130,21 +130,22 @@ pub fn build(tag: &str, dockerfile: &str, context: &Folder) -> String {
     tag.to_owned()
 }
 
-/// The guard image, built from source by `docker/Dockerfile.guard`.
+/// The guard image: `GUARD_IMAGE` if it is set, else built from source by `docker/Dockerfile.guard`.
 pub fn guard_image() -> &'static str {
-    static BUILT: OnceLock<()> = OnceLock::new();
+    static BUILT: OnceLock<String> = OnceLock::new();
     BUILT.get_or_init(|| {
-        docker(["build", "-f", "docker/Dockerfile.guard", "-t", "version-guard", "."]);
-    });
-    "version-guard"
+        std::env::var("GUARD_IMAGE").unwrap_or_else(|_| {
+            docker(["build", "-f", "docker/Dockerfile.guard", "-t", "version-guard", "."]);
+            "version-guard".into()
+        })
+    })
 }
 
 /// `docker build -f Dockerfile.worker` with these build arguments.
 pub fn build_worker(tag: &str, arguments: &[(&str, &str)]) -> String {
-    guard_image();
     let mut build = program("docker");
     build.args(["build", "-f", "Dockerfile.worker", "-t", tag]);
-    for (name, value) in arguments {
+    for (name, value) in [&("GUARD_IMAGE", guard_image())].into_iter().chain(arguments) {
         build.args(["--build-arg", &format!("{name}={value}")]);
     }
     output(build.arg("."));

@@ -1,6 +1,7 @@
 //! The incident of December 2024, replayed with compose: an old image stays where a new one is expected.
 
 use std::process::Command;
+use std::time::SystemTime;
 
 use crate::common::Folder;
 use crate::docker::{
@@ -68,6 +69,15 @@ impl Deployment {
         said.stdout + &said.stderr
     }
 
+    /// How each container of this service ended since then.
+    fn exit_codes(&self, service: &str, since: f64) -> Vec<String> {
+        let mut events = program("docker");
+        events.args(["events", "--since", &since.to_string(), "--until", &now().to_string()]);
+        events.args(["--filter", &format!("container={}", self.container(service))]);
+        events.args(["--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}"]);
+        output(&mut events).lines().map(str::to_owned).collect()
+    }
+
     /// The connections that Redis took from other containers; its own health check is none of them.
     fn connections(&self) -> usize {
         let logs = self.logs("redis");
@@ -81,6 +91,11 @@ impl Drop for Deployment {
         let any = Version { sha: sha.clone(), short: short.clone() };
         run(self.compose(&any, &any).args(["down", "-v", "-t", "5"]));
     }
+}
+
+/// Seconds since 1970, as docker takes them.
+fn now() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs_f64()
 }
 
 #[test]
@@ -98,15 +113,14 @@ fn the_incident_ends_in_a_refusal_before_redis_is_touched_and_the_new_image_runs
     deployment.redis(&["CONFIG", "SET", "loglevel", "verbose"]);
     deployment.redis(&["RPUSH", "jobs:extractor", JOB]);
     let before = deployment.connections();
+    let since = now();
     deployment.up(old, new, &[]);
     for service in &workers {
-        let container = deployment.container(service);
-        let state = eventually(&format!("the end of {service}, and a second try"), || {
-            let fields = "{{.State.ExitCode}} {{.RestartCount}}";
-            let state = docker(["inspect", "-f", fields, &container]);
-            (!state.ends_with(" 0")).then_some(state)
+        let codes = eventually(&format!("two ends of {service}"), || {
+            let codes = deployment.exit_codes(service, since);
+            (codes.len() > 1).then_some(codes)
         });
-        assert!(state.starts_with("1 "), "{service}: {state}");
+        assert!(codes.iter().all(|code| code == "1"), "{service}: {codes:?}");
         let logs = deployment.logs(service);
         let refusal = format!(
             "[version] FATAL: Version mismatch!\n\

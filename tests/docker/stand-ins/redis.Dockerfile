@@ -3,6 +3,7 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends redis-server \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /data
+RUN chown redis:redis .
 USER redis
 EXPOSE 6379
 CMD ["redis-server", "--protected-mode", "no", "--save", ""]
