@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Bounded, KeyPrefix};
+use crate::image::Enforce;
 use crate::supervisor::{Exit, Remap, Rewrite, Scope, Signal};
 use crate::telemetry::{LogFormat, Printable};
 
@@ -108,6 +109,15 @@ pub struct Seal {
     /// When the image is built, as RFC 3339 [env: BUILD_DATE]
     #[arg(long, value_name = "DATE")]
     pub build_date: Option<String>,
+
+    /// always: the tsx and the unknown guard hold whatever NODE_ENV says
+    /// [env: VERSION_GUARD_ENFORCE] [default: in production]
+    #[arg(long, value_name = "WHEN")]
+    pub enforce: Option<Enforce>,
+
+    /// Refuse to start without EXPECTED_GIT_SHA [env: VERSION_GUARD_REQUIRE_EXPECTED]
+    #[arg(long)]
+    pub require_expected: bool,
 }
 
 /// Prints help and version, when they were asked for, on standard output.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::cli;
 use crate::guard::Expectation;
-use crate::image::{ImageIdentity, Seal, Source};
+use crate::image::{Enforce, ImageIdentity, Seal, Source, Switch};
 use crate::kernel;
 use crate::registry::{Endpoint, WorkerType};
 use crate::supervisor::Options;
@@ -202,7 +202,8 @@ pub fn expectation(environment: &Environment) -> Expectation {
 /// The seal to write, from the flags or their twins.
 ///
 /// # Errors
-/// A twin that is no text: sealed as anything else, it would be a SHA that no commit has.
+/// A malformed policy, or a twin that is no text: sealed as anything else, it would be a SHA that no
+/// commit has.
 pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, ConfigError> {
     let value = |flag: Option<String>, variable| {
         let twin = environment.get(variable).unwrap_or_default();
@@ -213,9 +214,14 @@ pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, Confi
         })?;
         Ok(value.trim().to_owned())
     };
+    let require_expected = options.require_expected.then_some(Switch(true));
     Ok(Seal {
         git_sha: value(options.git_sha, "GIT_SHA")?,
         build_date: value(options.build_date, "BUILD_DATE")?,
+        enforce: environment.option::<Enforce>(options.enforce, "VERSION_GUARD_ENFORCE")?,
+        require_expected: environment
+            .option(require_expected, "VERSION_GUARD_REQUIRE_EXPECTED")?
+            .is_some_and(|switch| switch.0),
     })
 }
 
@@ -262,22 +268,6 @@ impl FromStr for Bounded {
             .filter(|duration| *duration <= Duration::from_hours(24))
             .map(Self)
             .ok_or("expected a duration such as 500ms, 1s or 2m, at most 24h")
-    }
-}
-
-/// A switch in the environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Switch(bool);
-
-impl FromStr for Switch {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "true" | "1" => Ok(Self(true)),
-            "false" | "0" => Ok(Self(false)),
-            _ => Err("expected true or false"),
-        }
     }
 }
 
@@ -387,7 +377,12 @@ mod tests {
     #[test]
     fn a_sealed_identity_replaces_the_environments_for_the_worker() {
         let before = environment(&["GIT_SHA=x", "A=1", "GIT_SHA=y", "noise"]);
-        let seal = Seal { git_sha: "a1b2c3d".into(), build_date: "today".into() };
+        let seal = Seal {
+            git_sha: "a1b2c3d".into(),
+            build_date: "today".into(),
+            enforce: None,
+            require_expected: false,
+        };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
         let after = for_worker(before, &identity);
         assert_eq!(after.get("GIT_SHA"), Some(OsStr::new("a1b2c3d")));

@@ -13,6 +13,7 @@ mod logs;
 mod monitoring;
 mod options;
 mod peers;
+mod policy;
 mod reap;
 mod registration;
 mod seal;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Expectation, Finding, Verdict};
 use crate::config::{self, Environment};
-use crate::image::ImageIdentity;
+use crate::image::{Enforce, ImageIdentity, Policy};
 use crate::supervisor::Exit;
 use crate::telemetry::{LogFormat, Printable};
 use crate::{cli, kernel};
@@ -42,6 +42,8 @@ struct Report {
     /// A `GIT_SHA` in the environment that loses to the seal.
     overridden: Option<String>,
     build_date: String,
+    enforce: Option<Enforce>,
+    require_expected: bool,
     production: bool,
     expected_git_sha: Option<String>,
     guards: Vec<Line>,
@@ -73,6 +75,8 @@ impl Report {
             source: identity.source.to_string(),
             overridden: identity.overridden.clone(),
             build_date: identity.build_date.clone(),
+            enforce: identity.policy.enforce,
+            require_expected: identity.policy.require_expected,
             production: expectation.production,
             expected_git_sha: expectation.git_sha.clone(),
             guards: guards.collect(),
@@ -91,6 +95,8 @@ impl fmt::Display for Report {
             writeln!(f, "Overridden:   {} (from the environment)", Printable(overridden))?;
         }
         writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
+        let policy = Policy { enforce: self.enforce, require_expected: self.require_expected };
+        writeln!(f, "Policy:       {policy}")?;
         writeln!(
             f,
             "Expected SHA: {}",

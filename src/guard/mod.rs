@@ -7,7 +7,7 @@ mod violation;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::image::{GitSha, ImageIdentity};
+use crate::image::{Enforce, GitSha, ImageIdentity, is_dirty};
 
 pub use check::check;
 pub use violation::Violation;
@@ -45,7 +45,7 @@ impl Verdict {
     /// Applies the three guards to a worker command, or to none (`check` without a command).
     pub fn new(identity: &ImageIdentity, expectation: &Expectation, command: &[OsString]) -> Self {
         Self {
-            tsx: tsx(expectation, command),
+            tsx: tsx(identity, expectation, command),
             unknown: unknown(identity, expectation),
             mismatch: mismatch(identity, expectation),
         }
@@ -68,14 +68,15 @@ impl Verdict {
     }
 }
 
-fn tsx(expectation: &Expectation, command: &[OsString]) -> Finding {
+fn tsx(identity: &ImageIdentity, expectation: &Expectation, command: &[OsString]) -> Finding {
     let found = command
         .iter()
         .find(|argument| argument.as_bytes().windows(3).any(|window| window == b"tsx"));
     match found {
         None if command.is_empty() => Finding::Off("no worker command was given"),
         None => Finding::Passed("no argument of the worker command contains tsx"),
-        Some(argument) => outside_production_tolerated(
+        Some(argument) => unless_enforced_tolerated(
+            identity,
             expectation,
             Violation::Tsx { argument: argument.to_string_lossy().into_owned() },
         ),
@@ -84,19 +85,30 @@ fn tsx(expectation: &Expectation, command: &[OsString]) -> Finding {
 
 fn unknown(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
     match &identity.git_sha {
+        GitSha::Known(sha) if is_dirty(sha) => unless_enforced_tolerated(
+            identity,
+            expectation,
+            Violation::Dirty { image: sha.clone() },
+        ),
         GitSha::Known(_) => Finding::Passed("the image knows its SHA"),
-        GitSha::Unknown(reason) => {
-            outside_production_tolerated(expectation, Violation::Unknown { reason: reason.clone() })
-        }
+        GitSha::Unknown(reason) => unless_enforced_tolerated(
+            identity,
+            expectation,
+            Violation::Unknown { reason: reason.clone() },
+        ),
     }
 }
 
 fn mismatch(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
     let Some(expected) = &expectation.git_sha else {
-        return Finding::Off("EXPECTED_GIT_SHA is not set");
+        return if identity.policy.require_expected {
+            Finding::Refused(Violation::NoExpectation)
+        } else {
+            Finding::Off("EXPECTED_GIT_SHA is not set")
+        };
     };
     let image = match &identity.git_sha {
-        GitSha::Unknown(_) if expectation.production => {
+        GitSha::Unknown(_) if enforced(identity, expectation) => {
             return Finding::Off("the image has no SHA to compare");
         }
         sha => sha.to_string(),
@@ -108,8 +120,21 @@ fn mismatch(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
     }
 }
 
-fn outside_production_tolerated(expectation: &Expectation, violation: Violation) -> Finding {
-    if expectation.production { Finding::Refused(violation) } else { Finding::Tolerated(violation) }
+fn unless_enforced_tolerated(
+    identity: &ImageIdentity,
+    expectation: &Expectation,
+    violation: Violation,
+) -> Finding {
+    if enforced(identity, expectation) {
+        Finding::Refused(violation)
+    } else {
+        Finding::Tolerated(violation)
+    }
+}
+
+/// Whether the tsx and the unknown guard hold: in production, and where the seal says so.
+fn enforced(identity: &ImageIdentity, expectation: &Expectation) -> bool {
+    expectation.production || identity.policy.enforce == Some(Enforce::Always)
 }
 
 #[cfg(test)]
@@ -118,7 +143,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::{Expectation, Finding, Verdict, Violation};
-    use crate::image::{GitSha, ImageIdentity, Source};
+    use crate::image::{Enforce, GitSha, ImageIdentity, Policy, Source};
 
     fn image(git_sha: &str) -> ImageIdentity {
         let git_sha = match git_sha {
@@ -130,6 +155,50 @@ mod tests {
             build_date: String::new(),
             source: Source::Environment,
             overridden: None,
+            policy: Policy::default(),
+        }
+    }
+
+    fn under(policy: Policy, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
+        let expectation = Expectation { production: false, git_sha: expected.map(String::from) };
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command)
+    }
+
+    const ALWAYS: Policy = Policy { enforce: Some(Enforce::Always), require_expected: false };
+    const EXPECTED: Policy = Policy { enforce: None, require_expected: true };
+
+    #[test]
+    fn what_is_enforced_always_is_refused_outside_production() {
+        let verdict = under(ALWAYS, "unknown", Some("a1b2c3d"), &["tsx"]);
+        assert!(matches!(
+            verdict.violations()[..],
+            [Violation::Tsx { .. }, Violation::Unknown { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_required_expectation_that_is_missing_is_refused_anywhere() {
+        let missing = under(EXPECTED, "a1b2c3d", None, &["node"]);
+        assert!(matches!(missing.violations()[..], [Violation::NoExpectation]));
+        let met = under(EXPECTED, "a1b2c3d", Some("a1b2c3d"), &["node"]);
+        assert!(met.violations().is_empty());
+    }
+
+    #[test]
+    fn each_policy_leaves_the_other_guards_as_they_were() {
+        assert!(under(ALWAYS, "a1b2c3d", None, &["node"]).violations().is_empty());
+        let tolerated = under(EXPECTED, "unknown", Some("unknown"), &["tsx"]);
+        assert!(tolerated.violations().is_empty());
+    }
+
+    #[test]
+    fn a_dirty_tree_is_refused_in_production_even_when_it_is_expected() {
+        for expected in [None, Some("a1b2c3d-dirty")] {
+            let refused = verdict("production", "a1b2c3d-dirty", expected, &["node"]);
+            assert!(matches!(refused.violations()[..], [Violation::Dirty { .. }]), "{expected:?}");
+            let tolerated = verdict("", "a1b2c3d-dirty", expected, &["node"]);
+            assert!(tolerated.violations().is_empty(), "{expected:?}");
         }
     }
 

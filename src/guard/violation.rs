@@ -11,6 +11,10 @@ pub enum Violation {
     Tsx { argument: String },
     /// An image without a SHA, and why it has none.
     Unknown { reason: String },
+    /// Code of no commit: the image's SHA says that its tree had uncommitted changes.
+    Dirty { image: String },
+    /// The image's policy asks for an `EXPECTED_GIT_SHA` and there is none.
+    NoExpectation,
     /// Stale code: the image's SHA is not the expected one.
     Mismatch { image: String, expected: String },
 }
@@ -20,8 +24,8 @@ impl Violation {
     pub fn guard(&self) -> &'static str {
         match self {
             Self::Tsx { .. } => "tsx",
-            Self::Unknown { .. } => "unknown",
-            Self::Mismatch { .. } => "mismatch",
+            Self::Unknown { .. } | Self::Dirty { .. } => "unknown",
+            Self::Mismatch { .. } | Self::NoExpectation => "mismatch",
         }
     }
 
@@ -40,6 +44,16 @@ impl Violation {
                  This worker CANNOT run - may be stale code.\n\
                  {self}"
             ),
+            Self::Dirty { image } => format!(
+                "FATAL: GIT_SHA is '{}' in production!\n\
+                 Image was built from a tree with uncommitted changes\n\
+                 This worker CANNOT run - its code is in no commit.",
+                Printable(image)
+            ),
+            Self::NoExpectation => "FATAL: EXPECTED_GIT_SHA is not set!\n\
+                 Image was sealed with --require-expected\n\
+                 This worker CANNOT run - may be stale code."
+                .to_owned(),
             Self::Mismatch { image, expected } => {
                 let hint = if is_abbreviation(image, expected) || is_abbreviation(expected, image) {
                     "\nOne is an abbreviation of the other: give the full SHA on both sides."
@@ -68,6 +82,12 @@ impl fmt::Display for Violation {
             }
             Self::Unknown { reason } => {
                 write!(f, "The image's SHA is unknown: {}", Printable(reason))
+            }
+            Self::Dirty { image } => {
+                write!(f, "The image's SHA is {}: its code is in no commit", Printable(image))
+            }
+            Self::NoExpectation => {
+                f.write_str("EXPECTED_GIT_SHA is not set, and the image's seal requires it")
             }
             Self::Mismatch { image, expected } => {
                 write!(f, "The image's SHA is {}, not {}", Printable(image), Printable(expected))

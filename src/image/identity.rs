@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 
+use super::policy::Policy;
 use super::seal::{PATH, Seal, SealError};
 use crate::telemetry::causes;
 
@@ -53,6 +54,8 @@ pub struct ImageIdentity {
     pub source: Source,
     /// A `GIT_SHA` in the environment that contradicts the seal and loses to it.
     pub overridden: Option<String>,
+    /// What the seal asks of the guards; nothing without a seal.
+    pub policy: Policy,
 }
 
 impl ImageIdentity {
@@ -64,7 +67,7 @@ impl ImageIdentity {
         build_date: Option<&OsStr>,
     ) -> Self {
         let environment = from_environment(git_sha);
-        let (sealed, build_date) = match seal {
+        let (sealed, build_date, policy) = match seal {
             Ok(None) => {
                 let build_date = build_date.unwrap_or_default().to_string_lossy();
                 return Self {
@@ -72,14 +75,15 @@ impl ImageIdentity {
                     build_date: build_date.trim().to_owned(),
                     source: Source::Environment,
                     overridden: None,
+                    policy: Policy::default(),
                 };
             }
             Ok(Some(seal)) => {
                 let sha = meaningful(&seal.git_sha)
                     .map_err(|word| format!("the seal {PATH} says {word}"));
-                (sha, seal.build_date.trim().to_owned())
+                (sha, seal.build_date.trim().to_owned(), seal.policy())
             }
-            Err(error) => (Err(causes(&error)), String::new()),
+            Err(error) => (Err(causes(&error)), String::new(), Policy::UNREADABLE),
         };
         let overridden = match (&sealed, environment) {
             (Ok(sealed), GitSha::Known(other)) if *sealed == other => None,
@@ -91,6 +95,7 @@ impl ImageIdentity {
             build_date,
             source: Source::Sealed,
             overridden,
+            policy,
         }
     }
 }
@@ -116,19 +121,29 @@ pub fn meaningful(sha: &str) -> Result<String, String> {
     if empty { Err(format!("{sha:?}")) } else { Ok(sha.to_owned()) }
 }
 
+/// Whether a SHA says of itself, as `git describe --dirty` does, that the code is in no commit.
+pub fn is_dirty(sha: &str) -> bool {
+    sha.ends_with("-dirty")
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
-    use super::{GitSha, ImageIdentity, Seal, SealError, Source};
+    use super::{GitSha, ImageIdentity, Policy, Seal, SealError, Source};
 
     fn unsealed(git_sha: &str) -> ImageIdentity {
         ImageIdentity::new(Ok(None), Some(OsStr::new(git_sha)), None)
     }
 
     fn sealed(sha: &str, environment: Option<&str>) -> ImageIdentity {
-        let seal = Seal { git_sha: sha.into(), build_date: "2026-01-08T12:00:00Z".into() };
+        let seal = Seal {
+            git_sha: sha.into(),
+            build_date: "2026-01-08T12:00:00Z".into(),
+            enforce: None,
+            require_expected: true,
+        };
         ImageIdentity::new(Ok(Some(seal)), environment.map(OsStr::new), Some(OsStr::new("today")))
     }
 
@@ -186,6 +201,20 @@ mod tests {
         assert!(
             matches!(identity.git_sha, GitSha::Unknown(reason) if reason.contains("image.json"))
         );
+    }
+
+    #[test]
+    fn the_policy_is_the_seals() {
+        let policy = Policy { enforce: None, require_expected: true };
+        assert_eq!(sealed("a1b2c3d", None).policy, policy);
+        assert_eq!(sealed("unknown", None).policy, policy);
+        assert!(unsealed("a1b2c3d").policy.is_none());
+    }
+
+    #[test]
+    fn a_broken_seal_is_enforced_always() {
+        let broken = ImageIdentity::new(Err(SealError::TooLong), None, None);
+        assert_eq!(broken.policy.to_string(), "enforce always");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Who the image says it is.
 
 mod identity;
+mod policy;
 mod seal;
 
-pub use identity::{GitSha, ImageIdentity, Source, meaningful};
+pub use identity::{GitSha, ImageIdentity, Source, is_dirty, meaningful};
+pub use policy::{Enforce, Policy, Switch};
 pub use seal::{Seal, seal};

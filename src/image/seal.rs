@@ -9,6 +9,7 @@ use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::policy::{Enforce, Policy};
 use crate::config::{self, Environment};
 use crate::supervisor::Exit;
 use crate::{cli, kernel, telemetry};
@@ -19,14 +20,24 @@ pub const PATH: &str = "/etc/version-guard/image.json";
 /// Far more than a seal holds; what is longer is no seal.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// The image's identity as it was sealed at build time. Unknown fields are refused: they would be
-/// promises that this version does not keep.
+/// The image's identity and policy as they were sealed at build time. Unknown fields are refused:
+/// they would be promises that this version does not keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seal {
     pub git_sha: String,
     #[serde(default)]
     pub build_date: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce: Option<Enforce>,
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub require_expected: bool,
+}
+
+// Serde hands a reference over.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// A seal that can't be relied on, or can't be written.
@@ -57,6 +68,10 @@ pub fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exi
 }
 
 impl Seal {
+    pub fn policy(&self) -> Policy {
+        Policy { enforce: self.enforce, require_expected: self.require_expected }
+    }
+
     /// The image's seal, or `None` where the image has none.
     ///
     /// # Errors
@@ -121,11 +136,33 @@ mod tests {
 
     #[test]
     fn a_seal_is_the_json_that_the_contract_shows() {
-        let seal = Seal { git_sha: "a1b2c3d".into(), build_date: "2026-01-08T12:00:00Z".into() };
+        let seal = Seal {
+            git_sha: "a1b2c3d".into(),
+            build_date: "2026-01-08T12:00:00Z".into(),
+            enforce: None,
+            require_expected: false,
+        };
         assert_eq!(
             serde_json::to_string(&seal).unwrap(),
             r#"{"gitSha":"a1b2c3d","buildDate":"2026-01-08T12:00:00Z"}"#
         );
+    }
+
+    #[test]
+    fn a_policy_is_part_of_the_json_and_read_back() {
+        let text =
+            r#"{"gitSha":"a1b2c3d","buildDate":"","enforce":"always","requireExpected":true}"#;
+        let seal: Seal = serde_json::from_str(text).unwrap();
+        assert_eq!(seal.policy().to_string(), "enforce always, require expected");
+        assert_eq!(serde_json::to_string(&seal).unwrap(), text);
+    }
+
+    #[test]
+    fn a_policy_that_this_version_does_not_keep_is_refused() {
+        for field in [r#""enforce":"sometimes""#, r#""requireExpected":"yes""#] {
+            let text = format!(r#"{{"gitSha":"a1b2c3d",{field}}}"#);
+            assert!(serde_json::from_str::<Seal>(&text).is_err(), "{field}");
+        }
     }
 
     #[test]

@@ -121,6 +121,7 @@ mod tests {
             build_date: "2026-01-08T11:00:00Z".into(),
             source: Source::Sealed,
             overridden: None,
+            policy: crate::image::Policy::default(),
         };
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_873_600_042);
         assert_eq!(

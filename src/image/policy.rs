@@ -1,0 +1,72 @@
+//! What an image asks of its guards, whatever the deployment forgets to say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// When the tsx and the unknown guard hold, other than in production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Enforce {
+    /// Whatever `NODE_ENV` says.
+    Always,
+}
+
+impl FromStr for Enforce {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "always" => Ok(Self::Always),
+            _ => Err("expected always"),
+        }
+    }
+}
+
+impl fmt::Display for Enforce {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("always")
+    }
+}
+
+/// `true` or `false`, as an environment says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch(pub bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "expected true or false")
+    }
+}
+
+/// The policy that is sealed into an image; nothing of it by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    pub enforce: Option<Enforce>,
+    /// Without `EXPECTED_GIT_SHA` the worker must not start.
+    pub require_expected: bool,
+}
+
+impl Policy {
+    /// The policy of an image whose seal can't be relied on: what it asked for is not lost with it.
+    pub const UNREADABLE: Self = Self { enforce: Some(Enforce::Always), require_expected: false };
+
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for Policy {
+    /// The policy in the words of `seal`'s options, or `none`.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match (self.enforce, self.require_expected) {
+            (None, false) => "none",
+            (Some(Enforce::Always), false) => "enforce always",
+            (None, true) => "require expected",
+            (Some(Enforce::Always), true) => "enforce always, require expected",
+        })
+    }
+}

@@ -1,0 +1,20 @@
+# Builds for musl as the official rust:alpine does, with Debian's compiler and the standard library
+# from its sources. All of that is in the image, so that a Dockerfile needs to know nothing of it.
+FROM debian:sid-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends cargo gcc libc6-dev musl-tools rust-src rustc \
+    && rm -rf /var/lib/apt/lists/*
+# -lunwind is what Rust's standard library asks for on musl; gcc's own unwinder does it. It asks for
+# a function that musl doesn't have, and does without when that one finds nothing.
+RUN mkdir /usr/local/lib/unwind && cd /usr/local/lib/unwind \
+    && echo 'int _dl_find_object(void *pc, void *found) { return -1; }' >none.c \
+    && gcc -c none.c && cp "$(gcc -print-file-name=libgcc_eh.a)" libunwind.a && ar r libunwind.a none.o \
+    && mkdir -p /usr/local/cargo && target="$(uname -m)-unknown-linux-musl" \
+    && printf '%s\n' '[build]' "target = \"$target\"" '[unstable]' 'build-std = ["std", "panic_unwind"]' \
+        "[target.$target]" 'linker = "musl-gcc"' \
+        'rustflags = ["-C", "target-feature=+crt-static", "-C", "link-self-contained=no", "-C", "relocation-model=static", "-L", "/usr/local/lib/unwind"]' \
+        '[env]' 'TARGET_CC = "musl-gcc"' >/usr/local/cargo/config.toml \
+    && printf '%s\n' '#!/bin/sh' "export CARGO_BUILD_TARGET=$target" 'exec /usr/bin/cargo "$@"' \
+        >/usr/local/bin/cargo && chmod +x /usr/local/bin/cargo
+ENV CARGO_HOME=/usr/local/cargo RUSTC_BOOTSTRAP=1
+CMD ["bash"]

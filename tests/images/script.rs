@@ -1,0 +1,136 @@
+//! `docker/build-workers.sh`: what it builds, and what it refuses to build.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::common::Folder;
+use crate::docker::{Checkout, Said, repository, run};
+
+/// A docker that writes down how it is called.
+struct Docker(Folder);
+
+impl Docker {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let calls = folder.path("calls");
+        let script = format!("#!/bin/sh\necho \"$* [$GIT_SHA]\" >>'{}'\n", calls.display());
+        let docker = folder.file("docker", script);
+        fs::set_permissions(docker, fs::Permissions::from_mode(0o755)).expect("permissions");
+        Self(folder)
+    }
+
+    fn run(&self, command: &mut Command) -> Said {
+        let path = std::env::var("PATH").expect("a PATH");
+        run(command.env("PATH", format!("{}:{path}", self.0.path("").display())))
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.0.path("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+}
+
+fn script(checkout: &Checkout) -> Command {
+    let mut command = Command::new(checkout.path("docker/build-workers.sh"));
+    for name in ["WORKER_IMAGE", "BASE_IMAGE", "GUARD_IMAGE", "WORKER_DIR", "GIT_SHA"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[test]
+fn it_builds_both_images_by_short_sha_and_latest_and_prints_the_sha() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let said = docker.run(&mut script(&checkout));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let (version, calls) = (checkout.version(), docker.calls());
+    assert!(said.stdout.contains(&format!("\nGIT_SHA: {}\n", version.sha)), "{}", said.stdout);
+    let [guard, worker, ocr] = &calls[..] else { panic!("{calls:#?}") };
+    assert!(guard.contains("-f docker/Dockerfile.guard -t version-guard ."), "{guard}");
+    for (call, ocr, name) in
+        [(worker, "false", "fiskai-worker"), (ocr, "true", "fiskai-worker-ocr")]
+    {
+        let tags = format!("-t {name}:{} -t {name}:latest .", version.short);
+        assert!(call.contains(&tags), "{call}");
+        assert!(call.contains(&format!("--build-arg WITH_OCR={ocr} ")), "{call}");
+        assert!(call.ends_with(&format!("[{}]", version.sha)), "{call}");
+    }
+}
+
+#[test]
+fn names_base_image_and_policy_are_configurable() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let mut script = script(&checkout);
+    script.env("WORKER_IMAGE", "registry.example/team/w").env("BASE_IMAGE", "python:3.13-slim");
+    script.env("GUARD_IMAGE", "registry.example/guard").env("VERSION_GUARD_ENFORCE", "always");
+    assert_eq!(docker.run(&mut script).code, 0);
+    let calls = docker.calls();
+    assert_eq!(calls.len(), 2, "a guard image that is given is not built: {calls:#?}");
+    for call in calls {
+        for part in [
+            "BASE_IMAGE=python:3.13-slim",
+            "VERSION_GUARD_ENFORCE=always",
+            "-t registry.example/team/w",
+        ] {
+            assert!(call.contains(part), "{call}");
+        }
+    }
+}
+
+/// The control is the same tree, committed.
+#[test]
+fn a_dirty_tree_is_refused() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let changes: [fn(&Checkout); 2] = [
+        |checkout| checkout.change("docker/sample-worker/src/work.ts", "What a job is", "A job"),
+        |checkout| fs::write(checkout.path("docker/sample-worker/src/new.ts"), "").unwrap(),
+    ];
+    for change in changes {
+        change(&checkout);
+        let said = docker.run(&mut script(&checkout));
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.contains("uncommitted changes"), "{}", said.stderr);
+        assert_eq!(docker.calls(), [""; 0]);
+        checkout.git(["stash", "-u", "-q"]);
+    }
+    assert_eq!(docker.run(&mut script(&checkout)).code, 0);
+}
+
+#[test]
+fn a_dirty_tree_that_is_allowed_is_called_dirty() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    checkout.change("docker/sample-worker/src/work.ts", "What a job is", "A job");
+    let said = docker.run(script(&checkout).arg("--allow-dirty"));
+    let version = checkout.version();
+    assert!(said.stdout.contains(&format!("GIT_SHA: {}-dirty\n", version.sha)), "{}", said.stdout);
+    let calls = docker.calls();
+    assert!(calls[1].contains(&format!("-t fiskai-worker:{}-dirty ", version.short)), "{calls:#?}");
+    assert!(calls[1].ends_with(&format!("[{}-dirty]", version.sha)), "{calls:#?}");
+}
+
+#[test]
+fn outside_of_a_checkout_or_without_a_commit_it_says_so() {
+    let (folder, docker) = (Folder::new(), Docker::new());
+    fs::create_dir(folder.path("docker")).expect("a folder");
+    let copy = folder.path("docker/build-workers.sh");
+    fs::copy(repository().join("docker/build-workers.sh"), &copy).expect("the script");
+    let said = docker.run(&mut Command::new(&copy));
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("is in no git checkout"), "{}", said.stderr);
+    run(Command::new("git").args(["init", "-q"]).arg(folder.path("")));
+    let said = docker.run(&mut Command::new(&copy));
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("has no commit yet"), "{}", said.stderr);
+    assert_eq!(docker.calls(), [""; 0]);
+}
+
+#[test]
+fn an_argument_that_it_does_not_know_is_a_usage_error() {
+    let docker = Docker::new();
+    let mut script = Command::new(repository().join("docker/build-workers.sh"));
+    let said = docker.run(script.arg("--allow-drity"));
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.starts_with("Usage: "), "{}", said.stderr);
+    assert_eq!(docker.calls(), [""; 0]);
+}
