@@ -11,6 +11,7 @@ of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace dnsmasq=dnsmasq-base openssl=openssl readelf=binutils unshare=util-linux ps=procps
 )
+of_the_images=(dockerd=docker.io debootstrap=debootstrap npm=npm)
 of_the_rest=(shellcheck=shellcheck node=nodejs)
 
 scratch=$(mktemp -d)
@@ -23,7 +24,7 @@ skips=()
 main() {
     title "Programs that the tests need"
     command -v cargo >/dev/null || { echo "There is no cargo: install Rust from https://rustup.rs"; exit 1; }
-    docker/packages.sh "${of_the_promises[@]}" "${of_the_rest[@]}" || true
+    docker/packages.sh "${of_the_promises[@]}" "${of_the_images[@]}" "${of_the_rest[@]}" || true
 
     check "cargo fmt" cargo fmt --check
     check "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
