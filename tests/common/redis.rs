@@ -21,18 +21,24 @@ impl Redis {
 
     /// With more arguments, as on redis-server's command line.
     pub fn with<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let arguments =
+        let arguments: Vec<String> =
             arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Self::on(free_port(), arguments)
+        // A free port can become somebody's before Redis has it.
+        let mut tries = (0..5).map(|_| Self::launched(free_port(), arguments.clone()));
+        tries.find_map(|mut redis| redis.answers().then_some(redis)).expect("redis-server")
     }
 
     /// On this port, which is free.
     pub fn on(port: u16, arguments: Vec<String>) -> Self {
+        let mut redis = Self::launched(port, arguments);
+        assert!(redis.answers(), "redis-server ended");
+        redis
+    }
+
+    fn launched(port: u16, arguments: Vec<String>) -> Self {
         let folder = Arc::new(Folder::new());
         let child = launch(port, &folder, &arguments);
-        let redis = Self { child, arguments, folder, port };
-        redis.wait();
-        redis
+        Self { child, arguments, folder, port }
     }
 
     /// Stops it, as a crash would.
@@ -45,7 +51,7 @@ impl Redis {
     pub fn restart(&mut self) {
         self.stop();
         self.child = launch(self.port, &self.folder, &self.arguments);
-        self.wait();
+        assert!(self.answers(), "redis-server ended");
     }
 
     pub fn url(&self) -> String {
@@ -70,9 +76,14 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
     }
 
-    fn wait(&self) {
+    /// Waits until it answers, or until it has ended for want of its port.
+    fn answers(&mut self) -> bool {
         // An answer of any kind: with a password it is an error.
-        eventually("redis-server", || (!self.cli(["PING"]).is_empty()).then_some(()));
+        eventually("redis-server", || {
+            let answered = !self.cli(["PING"]).is_empty();
+            let ended = self.child.try_wait().expect("wait").is_some();
+            (answered || ended).then_some(answered)
+        })
     }
 }
 
