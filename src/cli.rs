@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Bounded, KeyPrefix};
+use crate::config::{Bounded, Heartbeat, KeyPrefix};
 use crate::supervisor::{Exit, Remap, Rewrite, Scope, Signal};
 use crate::telemetry::{LogFormat, Printable};
 
@@ -46,6 +46,11 @@ pub struct Run {
     /// What the keys in Redis begin with [env: VERSION_GUARD_KEY_PREFIX] [default: fiskai:worker]
     #[arg(long, value_name = "PREFIX")]
     pub key_prefix: Option<KeyPrefix>,
+
+    /// The time between two signs of life in Redis, give or take a tenth
+    /// [env: VERSION_GUARD_HEARTBEAT] [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub heartbeat: Option<Heartbeat>,
 
     #[command(flatten)]
     pub supervision: Supervision,
@@ -141,6 +146,9 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// The default of `--register-timeout`.
 pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The default of `--heartbeat`.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
 const ENVIRONMENT: &str = "\
 Environment:

@@ -123,6 +123,8 @@ pub struct Registration {
     pub target: Result<(WorkerType, Endpoint), String>,
     pub key_prefix: KeyPrefix,
     pub timeout: Duration,
+    /// The time between two signs of life.
+    pub heartbeat: Duration,
 }
 
 impl Config {
@@ -134,10 +136,12 @@ impl Config {
         let timeout =
             environment.option(options.register_timeout, "VERSION_GUARD_REGISTER_TIMEOUT")?;
         let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
+        let heartbeat = environment.option(options.heartbeat, "VERSION_GUARD_HEARTBEAT")?;
         let registration = Registration {
             target: target(&environment),
             key_prefix: key_prefix.unwrap_or_default(),
             timeout: timeout.map_or(cli::REGISTER_TIMEOUT, |timeout: Bounded| timeout.0),
+            heartbeat: heartbeat.map_or(cli::HEARTBEAT, |heartbeat: Heartbeat| heartbeat.0),
         };
         let supervision = supervision(options.supervision, &environment)?;
         let identity = identity(&environment);
@@ -278,6 +282,25 @@ impl FromStr for Switch {
             "false" | "0" => Ok(Self(false)),
             _ => Err("expected true or false"),
         }
+    }
+}
+
+/// The time between two signs of life: long enough not to flood Redis, and short enough for an
+/// instance that has died to be told from one that nobody remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat(pub Duration);
+
+impl FromStr for Heartbeat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|duration| {
+                (Duration::from_millis(100)..=Duration::from_hours(1)).contains(duration)
+            })
+            .map(Self)
+            .ok_or("expected a duration such as 10s, 30s or 5m, from 100ms to 1h")
     }
 }
 

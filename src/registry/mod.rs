@@ -3,7 +3,16 @@
 mod connection;
 mod record;
 mod registrar;
+mod session;
+
+use redis::Value;
 
 pub use connection::Endpoint;
 pub use record::WorkerType;
 pub use registrar::Registrar;
+
+/// Unix time in ms, from a reply to TIME: seconds and microseconds.
+fn unix_ms(time: &Value) -> Option<u64> {
+    let (seconds, micros): (u64, u64) = redis::from_redis_value(time.clone()).ok()?;
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
