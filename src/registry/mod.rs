@@ -1,13 +1,17 @@
 //! The registry in Redis: who runs what. For monitoring only; nothing here may hold up a worker.
 
 mod connection;
+mod fleet;
 mod record;
 mod registrar;
 mod session;
 
 use redis::Value;
 
-pub use connection::Endpoint;
+pub use connection::{ConnectionError, Endpoint};
+#[cfg(test)]
+pub use fleet::HeardRecord;
+pub use fleet::{Fleet, Heard, Instance, age, read};
 pub use record::WorkerType;
 pub use registrar::Registrar;
 
