@@ -176,9 +176,14 @@ impl Entry {
     /// The whole record, each time: renewing the expiry of a key that is already gone does nothing,
     /// and of one that has just been made anew by somebody else it would complete nothing.
     pub fn write_instance(&self) -> Question {
-        let [sha, date, started, pid] = self.record.version_fields();
-        let fields = [sha, date, started, pid, ("hostname", self.record.hostname.as_str())];
-        write(&self.instance_key, &fields, self.instance_ttl)
+        let mut question =
+            write(&self.instance_key, &self.record.version_fields(), self.instance_ttl);
+        // By itself: of a client that has not logged in, Redis takes no command of more than ten words
+        // and closes the connection instead of saying why.
+        let hostname =
+            cmd("HSET").arg(&self.instance_key).arg("hostname").arg(&self.record.hostname).clone();
+        question.insert(question.len() - 1, hostname);
+        question
     }
 
     /// Answers what the index says and the time, in seconds and microseconds, of the node that holds

@@ -237,7 +237,8 @@ impl Thread {
                 );
                 State::Lost
             }
-            (state, Err(error)) => {
+            (State::Lost, Err(_)) => State::Lost,
+            (State::Unregistered, Err(error)) => {
                 if !self.has_failed.replace(true) {
                     let error = causes(&error);
                     warn!(
@@ -246,7 +247,7 @@ impl Thread {
                         Printable(&error),
                     );
                 }
-                state
+                State::Unregistered
             }
         }
     }
