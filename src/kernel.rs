@@ -69,7 +69,8 @@ pub fn end_on_signals() {
     }
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         if std::process::id() == 1 && !ignored_on_entry(signal) {
-            set_disposition(signal, end as *const () as libc::sighandler_t);
+            // SAFETY: the handler does nothing but end the process.
+            unsafe { libc::signal(signal, end as *const () as libc::sighandler_t) };
         }
     }
 }

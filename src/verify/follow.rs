@@ -44,7 +44,7 @@ where
     }
 }
 
-/// Draws the table again and again, until a signal ends it.
+/// Draws the table again and again, until a signal ends it or nobody reads on.
 ///
 /// # Errors
 /// Why there is no table; one that may pass is shown in its place.
@@ -67,7 +67,9 @@ where
                 Ok(report) => table(report, paint, columns, rows),
                 Err(error) => error.to_string().chars().take(columns).collect(),
             };
-            print(&redrawn(&text, drawn))?;
+            if !print(&redrawn(&text, drawn))? {
+                return Ok(Exit::Done);
+            }
             drawn = text.lines().count();
         } else {
             // Ages change all the time; a change is what somebody would want to know of.
@@ -77,7 +79,9 @@ where
                     Ok(report) => table(report, paint, usize::MAX, usize::MAX),
                     Err(error) => error.to_string(),
                 };
-                print(&format!("{text}\n\n"))?;
+                if !print(&format!("{text}\n\n"))? {
+                    return Ok(Exit::Done);
+                }
                 said = change;
             }
         }

@@ -82,6 +82,10 @@ pub enum CannotAsk {
     Runtime(io::Error),
 }
 
+/// What is read from one connection at most, in bytes: enough for a million instances, or for a
+/// thousand records with a megabyte in them.
+const LONGEST_ANSWER: u64 = 1024 * 1024 * 1024;
+
 /// What an ACL user needs for `verify`.
 const COMMANDS: &str = "+zscan +zscore +hmget +pttl +time +scan +info +cluster|slots";
 
@@ -137,6 +141,8 @@ impl Verification {
 
     async fn read(&self, redis: &Endpoint, expected: &Expected) -> Result<Report, CannotAsk> {
         let fleet = redis
+            .clone()
+            .with_longest_answer(LONGEST_ANSWER)
             .within(self.timeout, async |redis| {
                 registry::read(redis, &self.key_prefix, &expected.required).await
             })
@@ -161,11 +167,13 @@ impl Verification {
     }
 }
 
-/// Prints on standard output. A reader who has seen enough, as `head` has, is no failure.
-fn print(text: &str) -> Result<(), CannotAsk> {
+/// Whether somebody reads on, after this was printed on standard output. A reader who has seen enough,
+/// as `head` has, is no failure.
+fn print(text: &str) -> Result<bool, CannotAsk> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CannotAsk::Output(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CannotAsk::Output(error)),
     }
 }

@@ -146,30 +146,36 @@ pub fn progress(report: &Report) -> String {
     line
 }
 
-/// One row a block, cut to the terminal's size, without a line end after the last row.
+/// One row a block, cut to the terminal's size, without a line end after the last row. Where it is too
+/// narrow, the times give way first.
 pub fn table(report: &Report, paint: Paint, columns: usize, rows: usize) -> String {
-    const TITLES: [&str; 6] = ["TYPE", "INSTANCES", "SHA", "STARTED", "LAST SEEN", "STATUS"];
-    let cells: Vec<[String; 6]> = std::iter::once(TITLES.map(str::to_owned))
+    const NARROWEST: &[usize] = &[0, 1, 2, 5];
+    const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3, 4, 5], &[0, 1, 2, 4, 5], NARROWEST];
+    let titles = ["TYPE", "INSTANCES", "SHA", "STARTED", "LAST SEEN", "STATUS"];
+    let cells: Vec<[String; 6]> = std::iter::once(titles.map(str::to_owned))
         .chain(report.blocks.iter().map(|block| row(report, block)))
         .collect();
     let width = |column: usize| {
         let lengths = cells.iter().filter_map(|cells| cells.get(column));
         lengths.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
-    let colours = std::iter::once(None).chain(report.blocks.iter().map(|block| Some(block.status)));
+    let fits =
+        |shown: &&&[usize]| shown.iter().map(|column| width(*column) + 2).sum::<usize>() <= columns;
+    let shown = CHOICES.iter().find(fits).unwrap_or(&NARROWEST);
+    let statuses =
+        std::iter::once(None).chain(report.blocks.iter().map(|block| Some(block.status)));
     let mut lines: Vec<String> = cells
         .iter()
-        .zip(colours)
+        .zip(statuses)
         .map(|(cells, status)| {
-            let line: Vec<String> =
-                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            let line: Vec<String> = shown
+                .iter()
+                .filter_map(|column| Some(format!("{:1$}", cells.get(*column)?, width(*column))))
+                .collect();
             let line: String = line.join("  ").trim_end().chars().take(columns).collect();
-            match status {
-                Some(status) if line.ends_with(status.word()) => {
-                    line.trim_end_matches(status.word()).to_owned() + &paint.status(status)
-                }
-                _ => line,
+            match status.and_then(|status| Some((line.strip_suffix(status.word())?, status))) {
+                Some((line, status)) => line.to_owned() + &paint.status(status),
+                None => line,
             }
         })
         .collect();
@@ -179,8 +185,8 @@ pub fn table(report: &Report, paint: Paint, columns: usize, rows: usize) -> Stri
         lines.truncate(room - 1);
         lines.push(format!("… and {hidden} more"));
     }
-    let verdict =
-        paint.word(if report.is_as_expected() { "OK" } else { "FAIL" }, report.is_as_expected());
+    let good = report.is_as_expected();
+    let verdict = paint.word(if good { "OK" } else { "FAIL" }, good);
     let last: String = summary(report).chars().take(columns.saturating_sub(7)).collect();
     lines.push(String::new());
     lines.push(format!("[{verdict}] {last}"));
