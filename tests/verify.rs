@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGSTOP, SIGTERM};
+use openmetrics_parser::prometheus::parse_prometheus;
+use openmetrics_parser::{PrometheusValue, Sample};
 
 use crate::common::{Ended, Folder, Redis, Running, Shim, eventually, kill};
 
@@ -338,33 +340,32 @@ fn the_metrics_are_what_a_parser_of_the_format_reads() {
     let redis = Redis::start();
     poison(&redis);
     let ended = verify(&redis).options(["--format", "prometheus", "--require", "ocr"]).output();
-    let lines = ended.stdout.lines().map(|line| Ok(line.to_owned()));
-    let parsed = prometheus_parse::Scrape::parse(lines).expect("metrics");
-    // The parser passes over what it doesn't understand.
-    let samples = ended.stdout.lines().filter(|line| !line.starts_with('#')).count();
-    assert_eq!(parsed.samples.len(), samples, "{}", ended.stdout);
+    let parsed =
+        parse_prometheus(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
     let value = |name: &str, labels: &[(&str, &str)]| {
-        let has = |sample: &&prometheus_parse::Sample| {
-            sample.metric == format!("version_guard_{name}")
-                && labels.iter().all(|(name, value)| sample.labels.get(name) == Some(value))
+        let family = &parsed.families[&format!("version_guard_{name}")];
+        assert!(!family.help.is_empty(), "{name}");
+        let has = |sample: &&Sample<PrometheusValue>| {
+            let set = sample.get_labelset().expect("labels");
+            labels.iter().all(|(name, value)| set.get_label_value(name) == Some(value))
         };
-        let found: Vec<_> = parsed.samples.iter().filter(has).collect();
+        let found: Vec<_> = family.iter_samples().filter(has).collect();
         assert_eq!(found.len(), 1, "{name} {labels:?}: {found:#?}");
-        match found[0].value {
-            prometheus_parse::Value::Gauge(value) => value,
-            ref other => panic!("no gauge: {other:?}"),
+        match &found[0].value {
+            PrometheusValue::Gauge(value) => value.as_i64(),
+            other => panic!("no gauge: {other:?}"),
         }
     };
     for (worker_type, status, expected) in
-        [("healthy", "ok", 1.0), ("ocr", "missing", 0.0), ("escapes", "stale", 1.0)]
+        [("healthy", "ok", 1), ("ocr", "missing", 0), ("escapes", "stale", 1)]
     {
         let labels = [("type", worker_type), ("status", status)];
-        assert!((value("worker_instances", &labels) - expected).abs() < 0.1, "{worker_type}");
+        assert_eq!(value("worker_instances", &labels), Some(expected), "{worker_type}");
     }
     let sha = r"\u{1b}[31mred\u{1b}]0;title\u{7}";
-    assert!(value("worker_instances", &[("type", "escapes"), ("git_sha", sha)]) > 0.9);
-    assert!(value("fleet_as_expected", &[]) < 0.1);
-    assert!(value("expected_info", &[("git_sha", SHA)]) > 0.9);
+    assert_eq!(value("worker_instances", &[("type", "escapes"), ("git_sha", sha)]), Some(1));
+    assert_eq!(value("fleet_as_expected", &[]), Some(0));
+    assert_eq!(value("expected_info", &[("git_sha", SHA)]), Some(1));
 }
 
 #[test]
