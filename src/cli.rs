@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Bounded, KeyPrefix};
+use crate::config::{Bounded, Heartbeat, KeyPrefix, Required};
 use crate::image::Enforce;
 use crate::supervisor::{Exit, Remap, Rewrite, Scope, Signal};
 use crate::telemetry::{LogFormat, Printable};
+use crate::verify::Format;
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ pub enum Command {
     Check(Check),
     /// Write the image's identity into the image, at build time and as root
     Seal(Seal),
+    /// Read the registry and say which workers run the expected version
+    Verify(Verify),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +50,11 @@ pub struct Run {
     /// What the keys in Redis begin with [env: VERSION_GUARD_KEY_PREFIX] [default: fiskai:worker]
     #[arg(long, value_name = "PREFIX")]
     pub key_prefix: Option<KeyPrefix>,
+
+    /// The time between two signs of life in Redis, give or take a tenth
+    /// [env: VERSION_GUARD_HEARTBEAT] [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub heartbeat: Option<Heartbeat>,
 
     #[command(flatten)]
     pub supervision: Supervision,
@@ -120,6 +128,55 @@ pub struct Seal {
     pub require_expected: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_ENVIRONMENT)]
+pub struct Verify {
+    /// The SHA that workers should run, or at least 7 hex digits of it [env: EXPECTED_GIT_SHA]
+    #[arg(long, value_name = "SHA")]
+    pub expected: Option<String>,
+
+    /// Worker types that have to be there, separated by commas [env: VERSION_GUARD_REQUIRE]
+    #[arg(long, value_name = "TYPES")]
+    pub require: Option<Required>,
+
+    /// A file that names more of them, one a line [env: VERSION_GUARD_REQUIRE_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub require_file: Option<String>,
+
+    /// Read until the fleet is as expected, at most this long [env: VERSION_GUARD_WAIT]
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Bounded>,
+
+    /// Draw a table that is kept up to date [env: VERSION_GUARD_WATCH=true]
+    #[arg(long, conflicts_with = "wait")]
+    pub watch: bool,
+
+    /// Name each instance and its host [env: VERSION_GUARD_INSTANCES=true]
+    #[arg(long)]
+    pub instances: bool,
+
+    /// The verdict as text, json or prometheus [env: VERSION_GUARD_FORMAT] [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+
+    /// Report an instance as dead for this long after it was last seen
+    /// [env: VERSION_GUARD_DEAD_FOR] [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    pub dead_for: Option<Bounded>,
+
+    /// At most this long for one reading [env: VERSION_GUARD_VERIFY_TIMEOUT] [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Bounded>,
+
+    /// What the keys in Redis begin with [env: VERSION_GUARD_KEY_PREFIX] [default: fiskai:worker]
+    #[arg(long, value_name = "PREFIX")]
+    pub key_prefix: Option<KeyPrefix>,
+}
+
 /// Prints help and version, when they were asked for, on standard output.
 ///
 /// # Errors
@@ -151,6 +208,22 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// The default of `--register-timeout`.
 pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The default of `--heartbeat`.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// The default of `verify --timeout`.
+pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The default of `--dead-for`: as long as an instance is remembered.
+pub const DEAD_FOR: Duration = Duration::from_hours(24);
+
+const VERIFY_ENVIRONMENT: &str = "\
+Environment:
+  REDIS_URL  redis://, rediss:// or redis+unix://
+  NO_COLOR   not empty: no colour on a terminal
+Exit: 0 all workers run the expected version; 1 one is stale, missing or dead, or there is none;
+2 Redis could not be asked. Each option has a twin in the environment; the option wins.";
 
 const ENVIRONMENT: &str = "\
 Environment:

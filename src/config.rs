@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use thiserror::Error;
 
 use crate::cli;
 use crate::guard::Expectation;
-use crate::image::{Enforce, ImageIdentity, Seal, Source, Switch};
+use crate::image::{Enforce, ImageIdentity, Seal, Source, Switch, meaningful};
 use crate::kernel;
 use crate::registry::{Endpoint, WorkerType};
 use crate::supervisor::Options;
 use crate::telemetry::{LogFormat, Printable};
+use crate::verify::{CannotAsk, Expected, Format};
 
 /// A setting in the environment that can't be used as it is.
 #[derive(Debug, Error)]
@@ -123,6 +125,8 @@ pub struct Registration {
     pub target: Result<(WorkerType, Endpoint), String>,
     pub key_prefix: KeyPrefix,
     pub timeout: Duration,
+    /// The time between two signs of life.
+    pub heartbeat: Duration,
 }
 
 impl Config {
@@ -134,10 +138,12 @@ impl Config {
         let timeout =
             environment.option(options.register_timeout, "VERSION_GUARD_REGISTER_TIMEOUT")?;
         let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
+        let heartbeat = environment.option(options.heartbeat, "VERSION_GUARD_HEARTBEAT")?;
         let registration = Registration {
             target: target(&environment),
             key_prefix: key_prefix.unwrap_or_default(),
             timeout: timeout.map_or(cli::REGISTER_TIMEOUT, |timeout: Bounded| timeout.0),
+            heartbeat: heartbeat.map_or(cli::HEARTBEAT, |heartbeat: Heartbeat| heartbeat.0),
         };
         let supervision = supervision(options.supervision, &environment)?;
         let identity = identity(&environment);
@@ -171,6 +177,94 @@ fn supervision(flags: cli::Supervision, environment: &Environment) -> Result<Opt
         stop_timeout: duration(flags.stop_timeout, "VERSION_GUARD_STOP_TIMEOUT")?,
         reap_grace: duration(flags.reap_grace, "VERSION_GUARD_REAP_GRACE")?,
     })
+}
+
+/// Everything that `verify` asks, and how it answers.
+#[derive(Debug)]
+pub struct Verification {
+    expected: Option<String>,
+    redis: Result<Endpoint, String>,
+    required: Vec<WorkerType>,
+    required_file: Option<String>,
+    dead_for: Duration,
+    pub key_prefix: KeyPrefix,
+    pub wait: Option<Duration>,
+    pub watch: bool,
+    pub instances: bool,
+    pub format: Format,
+    pub timeout: Duration,
+    /// Whether nobody has asked for none.
+    pub colour: bool,
+}
+
+impl Verification {
+    /// # Errors
+    /// A malformed value of one of the options' twins.
+    pub fn new(options: cli::Verify, environment: &Environment) -> Result<Self, ConfigError> {
+        let text = |name| set(environment, name).map(|value| value.to_string_lossy().into_owned());
+        let duration = |flag, variable| -> Result<Option<Duration>, ConfigError> {
+            Ok(environment.option::<Bounded>(flag, variable)?.map(|bounded| bounded.0))
+        };
+        let switch = |flag: bool, variable| -> Result<bool, ConfigError> {
+            let flag = flag.then_some(Switch(true));
+            Ok(environment.option(flag, variable)?.is_some_and(|switch| switch.0))
+        };
+        let required: Option<Required> =
+            environment.option(options.require, "VERSION_GUARD_REQUIRE")?;
+        let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
+        let format = if options.json { Some(Format::Json) } else { options.format };
+        let format = environment.option(format, "VERSION_GUARD_FORMAT")?;
+        Ok(Self {
+            expected: options.expected.or_else(|| text("EXPECTED_GIT_SHA")),
+            redis: redis(environment),
+            required: required.unwrap_or_default().0,
+            required_file: options.require_file.or_else(|| text("VERSION_GUARD_REQUIRE_FILE")),
+            dead_for: duration(options.dead_for, "VERSION_GUARD_DEAD_FOR")?
+                .unwrap_or(cli::DEAD_FOR),
+            key_prefix: key_prefix.unwrap_or_default(),
+            wait: duration(options.wait, "VERSION_GUARD_WAIT")?,
+            watch: switch(options.watch, "VERSION_GUARD_WATCH")?,
+            instances: switch(options.instances, "VERSION_GUARD_INSTANCES")?,
+            format: format.unwrap_or_default(),
+            timeout: duration(options.timeout, "VERSION_GUARD_VERIFY_TIMEOUT")?
+                .unwrap_or(cli::VERIFY_TIMEOUT),
+            colour: set(environment, "NO_COLOR").is_none()
+                && set(environment, "TERM").is_none_or(|term| term != "dumb"),
+        })
+    }
+
+    /// What the fleet should be.
+    ///
+    /// # Errors
+    /// That nobody has said, or a file of required types that can't be used.
+    pub fn expected(&self) -> Result<Expected, CannotAsk> {
+        let git_sha = self.expected.as_deref().map(str::trim).unwrap_or_default();
+        if git_sha.is_empty() {
+            return Err(CannotAsk::NoExpectedSha);
+        }
+        let git_sha = meaningful(git_sha).map_err(|word| CannotAsk::NothingExpected { word })?;
+        let mut required = self.required.clone();
+        if let Some(path) = &self.required_file {
+            let unusable = |reason| CannotAsk::Required { path: path.clone(), reason };
+            let file = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+            let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+            let more: Required = lines
+                .collect::<Vec<_>>()
+                .join(",")
+                .parse()
+                .map_err(|reason: String| unusable(reason))?;
+            required.extend(more.0);
+        }
+        Ok(Expected { git_sha, required, dead_for: self.dead_for })
+    }
+
+    /// Whom to ask.
+    ///
+    /// # Errors
+    /// That nobody has said.
+    pub fn redis(&self) -> Result<&Endpoint, CannotAsk> {
+        self.redis.as_ref().map_err(|reason| CannotAsk::NoRedis { reason: reason.clone() })
+    }
 }
 
 /// The log format, before anything else is read.
@@ -226,24 +320,32 @@ pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, Confi
 }
 
 fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), String> {
-    let set = |name| environment.get(name).filter(|value| !value.is_empty());
-    let text = |name, value: &OsStr| {
-        value.to_str().map(str::to_owned).ok_or_else(|| format!("{name} is not UTF-8"))
-    };
-    let (worker_type, url) = match (set("WORKER_TYPE"), set("REDIS_URL")) {
-        (Some(worker_type), Some(url)) => {
-            (text("WORKER_TYPE", worker_type)?, text("REDIS_URL", url)?)
-        }
-        (None, None) => return Err("WORKER_TYPE and REDIS_URL are not set".into()),
-        (None, _) => return Err("WORKER_TYPE is not set".into()),
-        (_, None) => return Err("REDIS_URL is not set".into()),
-    };
+    let worker_type = set(environment, "WORKER_TYPE");
+    if worker_type.is_none() && set(environment, "REDIS_URL").is_none() {
+        return Err("WORKER_TYPE and REDIS_URL are not set".into());
+    }
+    let worker_type = text("WORKER_TYPE", worker_type)?;
     let worker_type = worker_type
         .parse()
-        .map_err(|expected| format!("WORKER_TYPE is '{}': {expected}", Printable(&worker_type)))?;
+        .map_err(|expected| format!("WORKER_TYPE is '{}': {expected}", Printable(worker_type)))?;
+    Ok((worker_type, redis(environment)?))
+}
+
+fn redis(environment: &Environment) -> Result<Endpoint, String> {
+    let url = text("REDIS_URL", set(environment, "REDIS_URL"))?;
     // Never with the value in the message: it may hold a password.
-    let endpoint = url.parse().map_err(|reason| format!("REDIS_URL can't be used: {reason}"))?;
-    Ok((worker_type, endpoint))
+    url.parse().map_err(|reason| format!("REDIS_URL can't be used: {reason}"))
+}
+
+fn set<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
+    environment.get(name).filter(|value| !value.is_empty())
+}
+
+fn text<'a>(name: &str, value: Option<&'a OsStr>) -> Result<&'a str, String> {
+    value
+        .ok_or_else(|| format!("{name} is not set"))?
+        .to_str()
+        .ok_or_else(|| format!("{name} is not UTF-8"))
 }
 
 /// The environment that the worker would have had, and the image's own word where it is sealed.
@@ -268,6 +370,44 @@ impl FromStr for Bounded {
             .filter(|duration| *duration <= Duration::from_hours(24))
             .map(Self)
             .ok_or("expected a duration such as 500ms, 1s or 2m, at most 24h")
+    }
+}
+
+/// Worker types, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Required(pub Vec<WorkerType>);
+
+impl FromStr for Required {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                name.parse().map_err(|expected| format!("'{}': {expected}", Printable(name)))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// The time between two signs of life: long enough not to flood Redis, and short enough for an
+/// instance that has died to be told from one that nobody remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat(pub Duration);
+
+impl FromStr for Heartbeat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|duration| {
+                (Duration::from_millis(100)..=Duration::from_hours(1)).contains(duration)
+            })
+            .map(Self)
+            .ok_or("expected a duration such as 10s, 30s or 5m, from 100ms to 1h")
     }
 }
 

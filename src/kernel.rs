@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +58,32 @@ pub fn ignored_on_entry(signal: c_int) -> bool {
 /// Lets signals end the process again, for the commands that supervise nothing.
 pub fn unblock_signals() {
     set_signal_mask(BLOCKED_ON_ENTRY.load(Ordering::Relaxed));
+}
+
+/// Lets the signals that people stop a program with end this one as PID 1, too, which the kernel spares
+/// those that it has no handler for.
+pub fn end_on_signals() {
+    extern "C" fn end(signal: c_int) {
+        // SAFETY: async-signal-safe; signal-safety(7).
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        if std::process::id() == 1 && !ignored_on_entry(signal) {
+            // SAFETY: the handler does nothing but end the process.
+            unsafe { libc::signal(signal, end as *const () as libc::sighandler_t) };
+        }
+    }
+}
+
+/// Columns and rows of a terminal; ioctl_tty(2).
+pub fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
+    // SAFETY: plain numbers, and the call writes to nothing else.
+    let size = unsafe {
+        let mut size = std::mem::zeroed::<libc::winsize>();
+        let fd = terminal.as_fd().as_raw_fd();
+        (libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) == 0).then_some(size)?
+    };
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Blocks every signal in the calling thread, once more after libc has unblocked its own (two of 32

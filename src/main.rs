@@ -10,6 +10,7 @@ mod kernel;
 mod registry;
 mod supervisor;
 mod telemetry;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use guard::Verdict;
 use registry::Registrar;
 use supervisor::{Exit, Supervisor};
 use telemetry::LogFormat;
+use verify::CannotAsk;
 
 fn main() -> ExitCode {
     let environment = Environment::received();
@@ -38,11 +40,12 @@ fn main() -> ExitCode {
             }
             Command::Check(options) => guard::check(&options, &environment, format),
             Command::Seal(options) => image::seal(options, &environment),
+            Command::Verify(options) => verify::run(options, &environment),
         },
     };
     exit.unwrap_or_else(|error| {
         error!("{}", telemetry::causes(error.as_ref()));
-        Exit::Failed
+        if error.is::<CannotAsk>() { Exit::NotAsked } else { Exit::Failed }
     })
     .into()
 }

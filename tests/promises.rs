@@ -7,6 +7,7 @@
 mod check;
 mod common;
 mod exit;
+mod fleet;
 mod guards;
 mod identity;
 mod logs;
@@ -20,3 +21,4 @@ mod seal;
 mod signals;
 mod start;
 mod terminal;
+mod verify;

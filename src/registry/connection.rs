@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -31,8 +30,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// What is read from one connection at most, in bytes: enough for a fleet of 10,000, and no server
-/// that never stops talking can fill the memory of the worker's container.
+use super::session::Session;
+
+/// What a registration reads from one connection at most, in bytes: no server that never stops talking
+/// can fill the memory of the worker's container.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// A Redis to connect to, and as whom.
@@ -40,9 +41,11 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 pub struct Endpoint {
     address: Address,
     login: RedisConnectionInfo,
+    /// What is read from one connection at most, in bytes.
+    longest_answer: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Address {
     Tcp { host: String, port: u16, tls: bool },
     Unix(PathBuf),
@@ -61,8 +64,14 @@ pub enum ConnectionError {
     TlsSetUp(#[source] tokio_rustls::rustls::Error),
     #[error("TLS failed")]
     Tls(#[source] io::Error),
-    #[error("{0}")]
-    Redis(String),
+    #[error("{text}")]
+    Redis {
+        /// The first word of the complaint, such as NOPERM; empty when it is not the server's.
+        code: String,
+        text: String,
+    },
+    #[error("the cluster goes on redirecting")]
+    Redirected,
     #[error("no answer within {} while {stage}", humantime::format_duration(*limit))]
     TimedOut { limit: Duration, stage: Stage },
 }
@@ -110,7 +119,8 @@ impl FromStr for Endpoint {
             ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
             _ => return Err(EXPECTED.into()),
         };
-        Ok(Self { address, login: info.redis_settings().clone().set_skip_set_lib_name() })
+        let login = info.redis_settings().clone().set_skip_set_lib_name();
+        Ok(Self { address, login, longest_answer: LONGEST_ANSWER })
     }
 }
 
@@ -126,30 +136,54 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// Connects, logs in and gives the connection to `talk`, all of it within the limit.
+    /// Connects, logs in and gives the session to `talk`, all of it within the limit. Every
+    /// connection of the session closes at the end.
     ///
     /// # Errors
     /// What failed, or what was going on when time ran out.
-    pub async fn within<T, F>(
+    pub async fn within<T>(
         &self,
         limit: Duration,
-        talk: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, ConnectionError>
-    where
-        F: Future<Output = redis::RedisResult<T>>,
-    {
+        talk: impl AsyncFnOnce(&mut Session) -> Result<T, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
         let stage = Cell::new(Stage::Resolving);
-        let all = async {
-            let connection = self.connect(&stage).await?;
-            talk(connection).await.map_err(|error| self.redis_error(error))
-        };
+        let all = async { talk(&mut Session::open(self, &stage).await?).await };
         match tokio::time::timeout(limit, all).await {
             Ok(result) => result,
             Err(_) => Err(ConnectionError::TimedOut { limit, stage: stage.get() }),
         }
     }
 
-    async fn connect(&self, stage: &Cell<Stage>) -> Result<MultiplexedConnection, ConnectionError> {
+    /// The same Redis, of which more is read: this many bytes at most from one connection.
+    pub fn with_longest_answer(self, longest_answer: u64) -> Self {
+        Self { longest_answer, ..self }
+    }
+
+    /// Another node of the same cluster: the same login, the same encryption.
+    pub(super) fn node(&self, host: &str, port: u16) -> Self {
+        let (own_host, tls) = match &self.address {
+            Address::Tcp { host, tls, .. } => (host.as_str(), *tls),
+            Address::Unix(_) => ("127.0.0.1", false),
+        };
+        // A node that doesn't know its own address means: where you asked.
+        let host = if matches!(host, "" | "?") { own_host } else { host };
+        let address = Address::Tcp { host: host.to_owned(), port, tls };
+        Self { address, ..self.clone() }
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+
+    /// The number of the database that is selected.
+    pub(super) fn database(&self) -> i64 {
+        self.login.db()
+    }
+
+    pub(super) async fn connect(
+        &self,
+        stage: &Cell<Stage>,
+    ) -> Result<MultiplexedConnection, ConnectionError> {
         let (host, port, tls) = match &self.address {
             Address::Unix(path) => {
                 stage.set(Stage::Connecting);
@@ -183,24 +217,28 @@ impl Endpoint {
         let no_limits =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let (reader, writer) = tokio::io::split(stream);
-        let stream = tokio::io::join(reader.take(LONGEST_ANSWER), writer);
+        let stream = tokio::io::join(reader.take(self.longest_answer), writer);
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&self.login, stream, no_limits)
                 .await
-                .map_err(|error| self.redis_error(error))?;
+                .map_err(|error| self.redis_error(&error))?;
         tokio::spawn(driver);
         Ok(connection)
     }
 
-    /// The server's first complaint in its own words, or what else went wrong.
-    fn redis_error(&self, error: RedisError) -> ConnectionError {
-        let text = error.to_string();
-        // One refused command of a transaction makes Redis refuse those after it.
-        let first = error.into_server_errors().and_then(|errors| errors.first().cloned());
-        let text = first.map_or(text, |(_, error)| {
-            format!("{} {}", error.code(), error.details().unwrap_or_default())
-        });
-        ConnectionError::Redis(without(text.trim_end(), self.login.password().unwrap_or_default()))
+    /// The server's complaint in its own words, or what else went wrong.
+    pub(super) fn redis_error(&self, error: &RedisError) -> ConnectionError {
+        let text = match (error.kind(), error.code(), error.detail()) {
+            (redis::ErrorKind::AuthenticationFailed, ..) | (_, None, _) => error.to_string(),
+            (_, Some(code), detail) => format!("{code} {}", detail.unwrap_or_default()),
+        };
+        // The library gives a refused login a kind of its own and no code.
+        let code = match error.kind() {
+            redis::ErrorKind::AuthenticationFailed => "WRONGPASS",
+            _ => error.code().unwrap_or_default(),
+        };
+        let password = self.login.password().unwrap_or_default();
+        ConnectionError::Redis { code: code.to_owned(), text: without(text.trim_end(), password) }
     }
 }
 

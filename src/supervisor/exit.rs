@@ -19,6 +19,10 @@ pub enum Exit {
     NotStarted(SpawnError),
     /// A command other than `run` did what it is for.
     Done,
+    /// `verify`: not all workers run the expected version.
+    NotAsExpected,
+    /// `verify`: nobody could be asked.
+    NotAsked,
     /// Usage, configuration or the shim itself.
     Failed,
 }
@@ -28,7 +32,8 @@ impl Exit {
     pub fn code(&self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Refused => 1,
+            Self::Refused | Self::NotAsExpected => 1,
+            Self::NotAsked => 2,
             Self::Failed => 125,
             Self::NotStarted(error) => match error {
                 SpawnError::NoProcess(_) => 125,

@@ -1,6 +1,7 @@
 //! The harness: the real binary, started as a user or an engine starts it, and watched from outside.
 //!
 //! Nothing here sleeps for a fixed time: what is waited for has a deadline and a reason.
+pub mod cluster;
 pub mod net;
 pub mod redis;
 pub mod sandbox;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+pub use cluster::{Address, Cluster};
 pub use net::Server;
 pub use redis::Redis;
 pub use sandbox::Sandbox;

@@ -1,6 +1,7 @@
 //! A real redis-server of the test's own.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ pub struct Redis {
     child: Child,
     arguments: Vec<String>,
     folder: Arc<Folder>,
+    clock: Option<PathBuf>,
     pub port: u16,
 }
 
@@ -24,21 +26,29 @@ impl Redis {
         let arguments: Vec<String> =
             arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         // A free port can become somebody's before Redis has it.
-        let mut tries = (0..5).map(|_| Self::launched(free_port(), arguments.clone()));
+        let mut tries = (0..5).map(|_| Self::launched(free_port(), arguments.clone(), None));
         tries.find_map(|mut redis| redis.answers().then_some(redis)).expect("redis-server")
     }
 
     /// On this port, which is free.
     pub fn on(port: u16, arguments: Vec<String>) -> Self {
-        let mut redis = Self::launched(port, arguments);
+        let mut redis = Self::launched(port, arguments, None);
         assert!(redis.answers(), "redis-server ended");
         redis
     }
 
-    fn launched(port: u16, arguments: Vec<String>) -> Self {
+    /// On a machine whose clock is this many seconds ahead of this one's.
+    pub fn ahead(seconds: i64) -> Self {
+        let mut redis = Self::launched(free_port(), Vec::new(), Some(seconds));
+        assert!(redis.answers(), "redis-server ended");
+        redis
+    }
+
+    fn launched(port: u16, arguments: Vec<String>, ahead: Option<i64>) -> Self {
         let folder = Arc::new(Folder::new());
-        let child = launch(port, &folder, &arguments);
-        Self { child, arguments, folder, port }
+        let clock = ahead.map(|seconds| clock_ahead(&folder, seconds));
+        let child = launch(port, &folder, &arguments, clock.as_deref());
+        Self { child, arguments, folder, clock, port }
     }
 
     /// Stops it, as a crash would.
@@ -50,7 +60,7 @@ impl Redis {
     /// Starts it again, empty, where it was.
     pub fn restart(&mut self) {
         self.stop();
-        self.child = launch(self.port, &self.folder, &self.arguments);
+        self.child = launch(self.port, &self.folder, &self.arguments, self.clock.as_deref());
         assert!(self.answers(), "redis-server ended");
     }
 
@@ -93,9 +103,13 @@ impl Drop for Redis {
     }
 }
 
-fn launch(port: u16, folder: &Folder, arguments: &[String]) -> Child {
+fn launch(port: u16, folder: &Folder, arguments: &[String], clock: Option<&Path>) -> Child {
     let folder_path = folder.path("");
-    Command::new("redis-server")
+    let mut command = Command::new("redis-server");
+    if let Some(clock) = clock {
+        command.env("LD_PRELOAD", clock);
+    }
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "no", "--dir"])
         .arg(&folder_path)
@@ -106,6 +120,44 @@ fn launch(port: u16, folder: &Folder, arguments: &[String]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server")
+}
+
+/// A library that tells a program a time that is this many seconds ahead. Packaged ones of this kind
+/// don't get along with Redis's allocator.
+fn clock_ahead(folder: &Folder, seconds: i64) -> PathBuf {
+    let source = format!(
+        "#define _GNU_SOURCE
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t id, struct timespec *t) {{
+            int result = syscall(SYS_clock_gettime, id, t);
+            if (id == CLOCK_REALTIME) t->tv_sec += {seconds};
+            return result;
+        }}
+        int gettimeofday(void *place, void *zone) {{
+            struct timespec t;
+            int result = clock_gettime(CLOCK_REALTIME, &t);
+            ((long *)place)[0] = t.tv_sec;
+            ((long *)place)[1] = t.tv_nsec / 1000;
+            return result;
+        }}
+        time_t time(time_t *place) {{
+            struct timespec t;
+            clock_gettime(CLOCK_REALTIME, &t);
+            if (place) *place = t.tv_sec;
+            return t.tv_sec;
+        }}"
+    );
+    let source = folder.file("clock.c", source);
+    let library = folder.path("clock.so");
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O", "-w", "-o"])
+        .args([&library, &source])
+        .output()
+        .expect("cc");
+    assert!(output.status.success(), "{output:?}");
+    library
 }
 
 /// A port on which nobody listens. It stays the test's: the kernel gives ephemeral ports in turn.

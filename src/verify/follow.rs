@@ -1,0 +1,150 @@
+//! Reads again and again: until the fleet is as expected, or for as long as somebody watches.
+
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tracing::info;
+
+use super::render::{Paint, progress, table};
+use super::verdict::Report;
+use super::{CannotAsk, Exit, print};
+use crate::kernel;
+
+/// At least this long between two readings.
+const PAUSE: Duration = Duration::from_secs(1);
+/// At most one part in so many of Redis's time goes into the readings.
+const SHARE: u32 = 10;
+
+/// The first report that is as expected, or the last one before time is out.
+///
+/// # Errors
+/// Why there is no report: the last reason when time is out, or at once one that doesn't pass.
+pub async fn wait<F>(read: impl Fn() -> F, limit: Duration) -> Result<Report, CannotAsk>
+where
+    F: Future<Output = Result<Report, CannotAsk>>,
+{
+    let deadline = Instant::now() + limit;
+    let mut line = Line::default();
+    loop {
+        let started = Instant::now();
+        let read = read().await;
+        let is_over = match &read {
+            Ok(report) => report.is_as_expected(),
+            Err(error) => !error.may_pass(),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if is_over || left.is_zero() {
+            line.end();
+            return read;
+        }
+        line.say(&read.as_ref().map_or_else(ToString::to_string, progress), left);
+        sleep(pause(started.elapsed()).min(left)).await;
+    }
+}
+
+/// Draws the table again and again, until a signal ends it or nobody reads on.
+///
+/// # Errors
+/// Why there is no table; one that may pass is shown in its place.
+pub async fn watch<F>(read: impl Fn() -> F, paint: Paint) -> Result<Exit, CannotAsk>
+where
+    F: Future<Output = Result<Report, CannotAsk>>,
+{
+    let is_terminal = io::stdout().is_terminal();
+    let mut drawn = 0;
+    let mut said = String::new();
+    loop {
+        let started = Instant::now();
+        let read = match read().await {
+            Err(error) if !error.may_pass() => return Err(error),
+            read => read,
+        };
+        if is_terminal {
+            let (columns, rows) = kernel::terminal_size(io::stdout()).unwrap_or((80, 24));
+            let text = match &read {
+                Ok(report) => table(report, paint, columns, rows),
+                Err(error) => error.to_string().chars().take(columns).collect(),
+            };
+            if !print(&redrawn(&text, drawn))? {
+                return Ok(Exit::Done);
+            }
+            drawn = text.lines().count();
+        } else {
+            // Ages change all the time; a change is what somebody would want to know of.
+            let change = read.as_ref().map_or_else(ToString::to_string, progress);
+            if change != said {
+                let text = match &read {
+                    Ok(report) => table(report, paint, usize::MAX, usize::MAX),
+                    Err(error) => error.to_string(),
+                };
+                if !print(&format!("{text}\n\n"))? {
+                    return Ok(Exit::Done);
+                }
+                said = change;
+            }
+        }
+        sleep(pause(started.elapsed())).await;
+    }
+}
+
+fn pause(took: Duration) -> Duration {
+    PAUSE.max(took * SHARE)
+}
+
+/// The text in the place of as many lines as were drawn before; ECMA-48's CUU, EL and ED.
+fn redrawn(text: &str, drawn: usize) -> String {
+    let up = if drawn == 0 { String::new() } else { format!("\x1b[{drawn}A\r") };
+    let lines = text.lines().fold(String::new(), |lines, line| lines + line + "\x1b[K\n");
+    format!("{up}{lines}\x1b[J")
+}
+
+/// Progress on standard error: one line that is written over on a terminal, elsewhere one a change.
+#[derive(Debug, Default)]
+struct Line {
+    said: String,
+}
+
+impl Line {
+    fn say(&mut self, text: &str, left: Duration) {
+        let stderr = io::stderr();
+        if stderr.is_terminal() {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            let (columns, _) = kernel::terminal_size(&stderr).unwrap_or((80, 24));
+            // One column stays free: a terminal may break the line behind the last one.
+            let line: String =
+                format!("{text} ({left} left)").chars().take(columns.saturating_sub(1)).collect();
+            let _ = write!(&stderr, "\r{line}\x1b[K");
+        } else if text != self.said {
+            info!("Waiting: {text}");
+        }
+        text.clone_into(&mut self.said);
+    }
+
+    fn end(&mut self) {
+        let stderr = io::stderr();
+        if stderr.is_terminal() && !self.said.is_empty() {
+            let _ = write!(&stderr, "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{PAUSE, pause, redrawn};
+
+    #[test]
+    fn a_table_is_drawn_over_the_one_before() {
+        assert_eq!(redrawn("a\nb", 0), "a\x1b[K\nb\x1b[K\n\x1b[J");
+        assert_eq!(redrawn("a", 2), "\x1b[2A\ra\x1b[K\n\x1b[J");
+    }
+
+    #[test]
+    fn a_slow_reading_is_not_repeated_in_a_hurry() {
+        assert_eq!(pause(Duration::from_millis(5)), PAUSE);
+        assert_eq!(pause(Duration::from_secs(1)), Duration::from_secs(10));
+    }
+}
