@@ -56,16 +56,18 @@ run_tests() {
     local which=(--bins) why binary="" code=0
     why=$(what_keeps_the_promises_from_running)
     if [ -z "$why" ]; then
-        which+=(--examples --test promises)
+        which+=(--test promises)
     else
         skip promises "$why"
     fi
     why=$(what_keeps_the_images_from_running)
     if [ -z "$why" ]; then
-        which+=(--examples --test images)
+        which+=(--test images)
     else
         skip images "$why"
     fi
+    # The tests' workers: cargo builds them only where all tests are asked for.
+    cargo build --locked --examples || failures+=("cargo build --examples")
     cargo_test "${which[@]}" || code=$?
     if [[ " ${which[*]} " == *" promises "*" images "* ]]; then
         title "cargo test, with the guard image's binary"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the guard image, takes the binary out of it, and prints where it is:
-#   VERSION_GUARD_BIN=$(tests/docker/guard-binary.sh) cargo test --test promises
+#   VERSION_GUARD_BIN=$(tests/docker/guard-binary.sh) cargo test
 set -eu
 
 cd "$(dirname "$0")/../.."
