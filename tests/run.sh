@@ -11,7 +11,7 @@ of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace dnsmasq=dnsmasq-base openssl=openssl readelf=binutils unshare=util-linux ps=procps
 )
-of_the_images=(dockerd=docker.io debootstrap=debootstrap npm=npm)
+of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
 of_the_rest=(shellcheck=shellcheck node=nodejs)
 
 scratch=$(mktemp -d)
@@ -53,19 +53,48 @@ shell_scripts_are_clean() {
 
 run_tests() {
     title "cargo test"
-    local which=() why
+    local which=(--bins) why binary="" code=0
     why=$(what_keeps_the_promises_from_running)
-    if [ -n "$why" ]; then
-        echo "The promises, which try the real binary, can't run here: $why"
-        which=(--bins)
-        local name
-        while read -r name; do
-            skips+=("${name%: test} ($why)")
-        done < <(cargo test --locked --test promises -- --list | grep ': test$')
+    if [ -z "$why" ]; then
+        which+=(--test promises)
+    else
+        skip promises "$why"
     fi
-    local code=0
+    why=$(what_keeps_the_images_from_running)
+    if [ -z "$why" ]; then
+        which+=(--test images)
+    else
+        skip images "$why"
+    fi
+    # The tests' workers: cargo builds them only where all tests are asked for.
+    cargo build --locked --examples || failures+=("cargo build --examples")
     cargo_test "${which[@]}" || code=$?
+    if [[ " ${which[*]} " == *" promises "*" images "* ]]; then
+        title "cargo test, with the guard image's binary"
+        binary=$(tests/docker/guard-binary.sh) || failures+=("tests/docker/guard-binary.sh")
+        [ -z "$binary" ] || VERSION_GUARD_BIN=$binary cargo_test --test promises || code=$?
+    fi
     count "$code"
+}
+
+skip() { # PROGRAM OF TESTS, REASON
+    local name
+    echo "The $1, which try the real thing, can't run here: $2"
+    while read -r name; do
+        skips+=("${name%: test} ($2)")
+    done < <(cargo test --locked --test "$1" -- --list | grep ': test$')
+}
+
+what_keeps_the_images_from_running() {
+    local pair missing=()
+    for pair in "${of_the_images[@]}"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair%%=*}")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "not installed: ${missing[*]}"
+    elif ! tests/docker/prepare.sh; then
+        echo "tests/docker/prepare.sh failed: see above"
+    fi
 }
 
 what_keeps_the_promises_from_running() {
@@ -84,8 +113,9 @@ what_keeps_the_promises_from_running() {
 # the machine. The shell would have them ignore SIGINT and SIGQUIT, as all that it starts in the
 # background, and some tests are about just that.
 cargo_test() { # ARGUMENT…
+    rm -f "$scratch/output"
     mkfifo "$scratch/output"
-    tee "$scratch/log" <"$scratch/output" &
+    tee -a "$scratch/log" <"$scratch/output" &
     local tee=$! code=0
     VERSION_GUARD_SKIPPED=$scratch/skipped env --default-signal=INT,QUIT setsid \
         cargo test --locked --no-fail-fast "$@" -- --test-threads=6 >"$scratch/output" 2>&1 &
