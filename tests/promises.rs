@@ -20,5 +20,6 @@ mod registration;
 mod seal;
 mod signals;
 mod start;
+mod storms;
 mod terminal;
 mod verify;

@@ -74,6 +74,17 @@ fn two_thousand_orphans_at_once_are_reaped_and_the_workers_status_is_not_lost_am
     found_out(check(Shim::faulty("one-child-per-signal").pid1(), 100, false), "the burial");
 }
 
+#[test]
+fn twenty_thousand_orphans_are_reaped_in_a_burst_and_in_a_stream() {
+    assert_eq!(a_burst_is_reaped(Shim::command("run").pid1(), 20_000, true), Ok(()));
+    let mut running = Shim::run(["orphans", "20000"]).pid1().spawn();
+    running.expect_line("ready");
+    let (shim, worker) = (running.pid(), running.worker_pid());
+    eventually("the burial", || others(shim, worker).is_empty().then_some(()));
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().code, 7);
+}
+
 /// What an engine's health probe leaves behind came from outside: its parent is not in here.
 #[test]
 fn orphans_of_processes_from_outside_the_container_leave_no_zombie() {

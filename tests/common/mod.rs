@@ -319,6 +319,11 @@ impl Running {
         self.try_line().unwrap_or_else(|reason| panic!("{reason}"))
     }
 
+    /// A line that the worker has already written, or `None`.
+    pub fn line_at_once(&mut self) -> Option<String> {
+        self.stdout.line_at_once()
+    }
+
     /// The same, or why there is none.
     pub fn try_line(&mut self) -> Result<String, String> {
         match self.stdout.line(self.patience)? {
@@ -456,6 +461,12 @@ impl Stream {
                 Err(format!("no line in time; so far: {}", self.seen))
             }
         }
+    }
+
+    fn line_at_once(&mut self) -> Option<String> {
+        let line = self.lines.try_recv().ok()?;
+        self.seen.push_str(&line);
+        Some(line.trim_end_matches('\n').to_owned())
     }
 
     /// Everything, from the beginning to the end of the pipe.
