@@ -102,7 +102,7 @@ pub fn signal_fd() -> nix::Result<SignalFd> {
         std::ptr::write_bytes(&raw mut set, 0xff, 1);
         SigSet::from_sigset_t_unchecked(set)
     };
-    SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)
 }
 
 /// Asks for this signal when the shim's parent dies; PR_SET_PDEATHSIG(2const).

@@ -73,7 +73,7 @@ impl Supervisor {
 
     /// Whether a signal has come that ends the run before a worker was started.
     fn interrupted(&mut self) -> bool {
-        while let Some(signal) = self.signals.next() {
+        while let Some(signal) = self.signals.waiting() {
             if signal.terminates() && !kernel::ignored_on_entry(signal.number()) {
                 self.interrupted_by.get_or_insert(signal);
             } else if signal != Signal::CHLD
@@ -133,15 +133,14 @@ impl Supervisor {
                 warn!("The worker has not ended within the stop timeout: killing it");
                 worker.forward(Signal::KILL, self.options.scope);
             }
-            match self.signals.next() {
-                Some(Signal::CHLD) => {}
+            match self.signals.next(kill_at) {
+                None | Some(Signal::CHLD) => {}
                 Some(signal) => {
                     let asked_to_stop = self.relay(signal, worker, terminal);
                     if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
                         kill_at.get_or_insert(Instant::now() + limit);
                     }
                 }
-                None => _ = self.signals.wait(None, kill_at),
             }
         }
     }
@@ -171,7 +170,7 @@ impl Supervisor {
         while !reap::drain(worker.pid(), self.options.warn_on_reap).childless
             && Instant::now() < deadline
         {
-            while self.signals.next().is_some() {}
+            while self.signals.waiting().is_some() {}
             self.signals.wait(None, Some(deadline));
         }
     }

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
@@ -15,7 +14,8 @@ use crate::kernel;
 /// order.
 #[derive(Debug)]
 pub struct Signals {
-    waiting: SignalFd,
+    fd: SignalFd,
+    own_pid: u32,
 }
 
 /// Why a wait is over.
@@ -28,19 +28,28 @@ pub enum Wake {
 
 impl Signals {
     pub fn open() -> nix::Result<Self> {
-        Ok(Self { waiting: kernel::signal_fd()? })
+        Ok(Self { fd: kernel::signal_fd()?, own_pid: std::process::id() })
     }
 
-    /// The next signal that waits, or `None`. What the shim has caused itself, such as SIGPIPE on a
-    /// broken log pipe, is nobody's business and left out; a SIGPIPE or SIGSEGV that another process
-    /// sends is a signal like any other.
-    pub fn next(&mut self) -> Option<Signal> {
+    /// The next signal that waits, or `None`.
+    pub fn waiting(&mut self) -> Option<Signal> {
+        self.next(Some(Instant::now()))
+    }
+
+    /// The next signal, for which it sleeps; `None` when the deadline comes first.
+    ///
+    /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is nobody's business and
+    /// left out; a SIGPIPE or SIGSEGV that another process sends is a signal like any other.
+    pub fn next(&mut self, deadline: Option<Instant>) -> Option<Signal> {
         loop {
-            match self.waiting.read_signal() {
-                Ok(Some(info)) if info.ssi_pid == std::process::id() => {}
+            // Without a deadline the read itself sleeps: one system call and not two for each signal.
+            if deadline.is_some() && self.wait(None, deadline) == Wake::TimedOut {
+                return None;
+            }
+            match self.fd.read_signal() {
+                Ok(Some(info)) if info.ssi_pid == self.own_pid => {}
                 Ok(Some(info)) => return i32::try_from(info.ssi_signo).ok().and_then(Signal::new),
-                Err(Errno::EINTR) => {}
-                Ok(None) | Err(_) => return None,
+                Ok(None) | Err(_) => {}
             }
         }
     }
@@ -53,8 +62,8 @@ impl Signals {
                 deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
-        let signal = PollFd::new(self.waiting.as_fd(), PollFlags::POLLIN);
-        let other = PollFd::new(other.unwrap_or(self.waiting.as_fd()), PollFlags::POLLIN);
+        let signal = PollFd::new(self.fd.as_fd(), PollFlags::POLLIN);
+        let other = PollFd::new(other.unwrap_or(self.fd.as_fd()), PollFlags::POLLIN);
         let mut both = [signal, other];
         match poll(&mut both, timeout) {
             Ok(0) => Wake::TimedOut,
