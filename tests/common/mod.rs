@@ -190,6 +190,12 @@ impl Shim {
         self.patience
     }
 
+    /// With other patience than the usual, for more work than usual.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// The whole command line, wrappers first, environment set and standard input empty.
     pub fn to_command(&self) -> Command {
         let mut line: Vec<OsString> = Vec::new();
