@@ -3,7 +3,8 @@
 //! All of them take turns in one run, on the same work; what counts are the ratios within one table.
 //! dumb-init stands there twice: by default it makes the worker a session of its own, which the kernel
 //! may schedule apart (sched_autogroup), so that some runs reap in larger batches.
-//! It needs root, for the PID namespaces. Run it with `cargo bench --bench reap`.
+//! It needs root, for the PID namespaces. Run it with `cargo bench --bench reap`;
+//! VERSION_GUARD_BIN names another build, such as the one that ships.
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_macros)]
 
@@ -16,8 +17,10 @@ const ROUNDS: usize = 11;
 const ORPHANS: u32 = 1000;
 
 fn main() {
+    let ours = std::env::var("VERSION_GUARD_BIN")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_version-guard").to_owned());
     let shims: Vec<(&str, Vec<&str>)> = [
-        ("version-guard", vec![env!("CARGO_BIN_EXE_version-guard"), "run", "--"]),
+        ("version-guard", vec![&ours, "run", "--"]),
         ("tini", vec!["/usr/bin/tini", "--"]),
         ("dumb-init", vec!["/usr/bin/dumb-init", "--"]),
         ("catatonit", vec!["/usr/bin/catatonit", "--"]),
