@@ -148,7 +148,7 @@ pub struct Verify {
     pub wait: Option<Bounded>,
 
     /// Draw a table that is kept up to date [env: VERSION_GUARD_WATCH=true]
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, conflicts_with_all = ["wait", "format", "json"])]
     pub watch: bool,
 
     /// Name each instance and its host [env: VERSION_GUARD_INSTANCES=true]

@@ -212,6 +212,8 @@ impl Verification {
         let required: Option<Required> =
             environment.option(options.require, "VERSION_GUARD_REQUIRE")?;
         let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
+        // What a command line asks for is not to be drowned by a twin of the watch's.
+        let asks_for_another = options.wait.is_some() || options.json || options.format.is_some();
         let format = if options.json { Some(Format::Json) } else { options.format };
         let format = environment.option(format, "VERSION_GUARD_FORMAT")?;
         Ok(Self {
@@ -223,7 +225,7 @@ impl Verification {
                 .unwrap_or(cli::DEAD_FOR),
             key_prefix: key_prefix.unwrap_or_default(),
             wait: duration(options.wait, "VERSION_GUARD_WAIT")?,
-            watch: switch(options.watch, "VERSION_GUARD_WATCH")?,
+            watch: switch(options.watch, "VERSION_GUARD_WATCH")? && !asks_for_another,
             instances: switch(options.instances, "VERSION_GUARD_INSTANCES")?,
             format: format.unwrap_or_default(),
             timeout: duration(options.timeout, "VERSION_GUARD_VERIFY_TIMEOUT")?

@@ -40,13 +40,12 @@ impl Registrar {
     /// Starts registering. `None`, after one warning, where the worker runs unregistered.
     pub fn start(registration: Registration, identity: &ImageIdentity) -> Option<Self> {
         let timeout = registration.timeout;
-        match Thread::new(registration, identity).and_then(Thread::start) {
-            Ok(channel) => Some(Self { channel, timeout }),
-            Err(error) => {
-                warn!("Not registered in Redis: {error:#}");
-                None
-            }
-        }
+        let started = Thread::new(registration, identity)
+            .and_then(|thread| thread.start().map_err(|error| format!("{error:#}")));
+        started
+            .inspect_err(|reason| warn!("Not registered in Redis: {reason}"))
+            .ok()
+            .map(|channel| Self { channel, timeout })
     }
 
     /// A descriptor that is readable once the first attempt is over, whatever came of it.
@@ -120,8 +119,10 @@ enum Found {
 }
 
 impl Thread {
-    fn new(registration: Registration, identity: &ImageIdentity) -> anyhow::Result<Self> {
-        let (worker_type, endpoint) = registration.target.map_err(anyhow::Error::msg)?;
+    /// What the thread works with, or why there is nothing to register as or at. A reason and no
+    /// error: to run unregistered is usual, and an error would take the time for a backtrace.
+    fn new(registration: Registration, identity: &ImageIdentity) -> Result<Self, String> {
+        let (worker_type, endpoint) = registration.target?;
         let id = InstanceId::random();
         let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
         let record = Record::new(identity, SystemTime::now(), std::process::id(), hostname);
@@ -268,16 +269,19 @@ impl Thread {
     /// Registers for the first time: the version key is that of the last one to start.
     async fn register(&self, limit: Duration) -> Result<Found, ConnectionError> {
         self.reach(limit, async |redis| {
-            let questions = if self.has_failed.get() {
-                self.write_version_if_latest(redis).await?;
-                vec![self.entry.write_instance(), self.entry.ask_last_seen()]
-            } else {
-                let entry = &self.entry;
-                vec![entry.write_version(), entry.write_instance(), entry.ask_last_seen()]
-            };
+            let (entry, late) = (&self.entry, self.has_failed.get());
+            let mut questions = vec![entry.write_instance(), entry.ask_last_seen()];
+            if !late {
+                questions.insert(0, entry.write_version());
+            }
             let answers = redis.ask(questions).await?;
             let mut replies = redis.all_well(answers)?;
-            self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await
+            let found = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
+            if late {
+                // Last on this connection: what it watches would make another transaction fail.
+                self.write_version_if_latest(redis).await?;
+            }
+            Ok(found)
         })
         .await
     }

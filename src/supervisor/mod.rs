@@ -51,16 +51,20 @@ impl Supervisor {
                 "Neither PID 1 nor, since the kernel refuses ({error}), a subreaper: orphans go to another"
             );
         }
-        let mut interrupted_by = None;
-        if let Some(signal) = options.parent_death_signal {
+        let parent_death_signal = options.parent_death_signal;
+        let mut supervisor =
+            Self { options, signals: Signals::open()?, kept: Vec::new(), interrupted_by: None };
+        if let Some(signal) = parent_death_signal {
             let parent = getppid();
             if let Err(error) = kernel::set_parent_death_signal(signal.number()) {
                 warn!("{signal} will not come when the parent dies: {error}");
             }
             // A parent that died before it was asked for sends none.
-            interrupted_by = (getppid() != parent).then_some(signal);
+            if getppid() != parent {
+                supervisor.keep(signal);
+            }
         }
-        Ok(Self { options, signals: Signals::open()?, kept: Vec::new(), interrupted_by })
+        Ok(supervisor)
     }
 
     /// Waits until `ready` is readable, at most this long, or until a signal ends the run.
@@ -74,16 +78,21 @@ impl Supervisor {
     /// Whether a signal has come that ends the run before a worker was started.
     fn interrupted(&mut self) -> bool {
         while let Some(signal) = self.signals.waiting() {
-            if signal.terminates() && !kernel::ignored_on_entry(signal.number()) {
-                self.interrupted_by.get_or_insert(signal);
-            } else if signal != Signal::CHLD
-                // Merged as the kernel merges them, which it does not with real-time ones.
-                && (signal.is_real_time() || !self.kept.contains(&signal))
-            {
-                self.kept.push(signal);
-            }
+            self.keep(signal);
         }
         self.interrupted_by.is_some()
+    }
+
+    /// Takes a signal that comes before there is a worker.
+    fn keep(&mut self, signal: Signal) {
+        if signal.terminates() && !kernel::ignored_on_entry(signal.number()) {
+            self.interrupted_by.get_or_insert(signal);
+        } else if signal != Signal::CHLD
+            // Merged as the kernel merges them, which it does not with real-time ones.
+            && (signal.is_real_time() || !self.kept.contains(&signal))
+        {
+            self.kept.push(signal);
+        }
     }
 
     /// Starts the worker and stays with it until it ends.
@@ -116,9 +125,7 @@ impl Supervisor {
     /// Forwards and reaps until the worker has ended.
     fn until_ended(&mut self, worker: &Worker, terminal: Option<&Terminal>) -> ExitStatus {
         let mut kill_at: Option<Instant> = None;
-        for signal in std::mem::take(&mut self.kept) {
-            self.relay(signal, worker, terminal);
-        }
+        let mut kept = std::mem::take(&mut self.kept).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
             let found = reap::drain(worker.pid(), self.options.warn_on_reap);
@@ -130,10 +137,10 @@ impl Supervisor {
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
                 kill_at = None;
-                warn!("The worker has not ended within the stop timeout: killing it");
                 worker.forward(Signal::KILL, self.options.scope);
+                warn!("The worker has not ended within the stop timeout: killed it");
             }
-            match self.signals.next(kill_at) {
+            match kept.next().or_else(|| self.signals.next(kill_at)) {
                 None | Some(Signal::CHLD) => {}
                 Some(signal) => {
                     let asked_to_stop = self.relay(signal, worker, terminal);
@@ -167,10 +174,13 @@ impl Supervisor {
         for pid in remains::descendants() {
             let _: nix::Result<()> = kernel::kill(pid, Signal::TERM.number());
         }
-        while !reap::drain(worker.pid(), self.options.warn_on_reap).childless
-            && Instant::now() < deadline
-        {
+        loop {
+            // First, so that the end of a child which is not reaped below is still to be read.
             while self.signals.waiting().is_some() {}
+            let found = reap::drain(worker.pid(), self.options.warn_on_reap);
+            if found.childless || Instant::now() >= deadline {
+                return;
+            }
             self.signals.wait(None, Some(deadline));
         }
     }

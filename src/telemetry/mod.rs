@@ -5,9 +5,11 @@ mod verdict;
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -99,18 +101,26 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for P
 /// Standard error, written to without a lock and only while it takes what is written.
 ///
 /// A log pipe whose reader has stopped reading would otherwise hold up the supervisor for ever; a
-/// line that finds no taker within the patience is given up.
+/// line that finds no taker within the patience is given up, and those after it at once, until one is
+/// taken again.
 struct StandardError;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Whether the last line found no taker.
+static NOBODY_READS: AtomicBool = AtomicBool::new(false);
+
 /// As much as a pipe takes at once without blocking, once poll(2) has called it writable; pipe(7).
-const CHUNK: usize = 4096;
+const PIPE_CHUNK: usize = 4096;
+/// A terminal is called writable when it takes one byte, and would block for the others.
+const TERMINAL_CHUNK: usize = 1;
 
 impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let deadline = Instant::now() + PATIENCE;
-        for mut rest in bytes.chunks(CHUNK) {
+        let patience = if NOBODY_READS.load(Relaxed) { Duration::ZERO } else { PATIENCE };
+        let deadline = Instant::now() + patience;
+        let chunk = if io::stderr().is_terminal() { TERMINAL_CHUNK } else { PIPE_CHUNK };
+        for mut rest in bytes.chunks(chunk) {
             while !rest.is_empty() {
                 let written = wait_until_writable(deadline)
                     .and_then(|()| nix::unistd::write(io::stderr(), rest));
@@ -118,10 +128,14 @@ impl io::Write for StandardError {
                     Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                     Err(Errno::EINTR | Errno::EAGAIN) => {}
                     // Closed, broken or full: there is nobody left to tell.
-                    Err(_) => return Ok(bytes.len()),
+                    Err(errno) => {
+                        NOBODY_READS.store(errno == Errno::ETIMEDOUT, Relaxed);
+                        return Ok(bytes.len());
+                    }
                 }
             }
         }
+        NOBODY_READS.store(false, Relaxed);
         Ok(bytes.len())
     }
 

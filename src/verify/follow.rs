@@ -21,7 +21,7 @@ const SHARE: u32 = 10;
 ///
 /// # Errors
 /// Why there is no report: the last reason when time is out, or at once one that doesn't pass.
-pub async fn wait<F>(read: impl Fn() -> F, limit: Duration) -> Result<Report, CannotAsk>
+pub async fn wait<F>(read: impl Fn(Duration) -> F, limit: Duration) -> Result<Report, CannotAsk>
 where
     F: Future<Output = Result<Report, CannotAsk>>,
 {
@@ -29,7 +29,7 @@ where
     let mut line = Line::default();
     loop {
         let started = Instant::now();
-        let read = read().await;
+        let read = read(deadline.saturating_duration_since(started)).await;
         let is_over = match &read {
             Ok(report) => report.is_as_expected(),
             Err(error) => !error.may_pass(),

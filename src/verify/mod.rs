@@ -6,6 +6,7 @@ mod verdict;
 
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -129,21 +130,28 @@ impl Verification {
     async fn verdict(&self) -> Result<Exit, CannotAsk> {
         let expected = self.expected()?;
         let redis = self.redis()?;
-        let read = || self.read(redis, &expected);
+        // One reading of many takes no more of the time than is left.
+        let read_within = |left: Duration| self.read(redis, &expected, self.timeout.min(left));
+        let read = || read_within(self.timeout);
         let report = match (self.watch, self.wait) {
             (true, _) => return follow::watch(read, self.paint()).await,
-            (_, Some(limit)) => follow::wait(read, limit).await?,
+            (_, Some(limit)) => follow::wait(read_within, limit).await?,
             (_, None) => read().await?,
         };
         print(&self.rendered(&report)?)?;
         Ok(if report.is_as_expected() { Exit::Done } else { Exit::NotAsExpected })
     }
 
-    async fn read(&self, redis: &Endpoint, expected: &Expected) -> Result<Report, CannotAsk> {
+    async fn read(
+        &self,
+        redis: &Endpoint,
+        expected: &Expected,
+        limit: Duration,
+    ) -> Result<Report, CannotAsk> {
         let fleet = redis
             .clone()
             .with_longest_answer(LONGEST_ANSWER)
-            .within(self.timeout, async |redis| {
+            .within(limit, async |redis| {
                 registry::read(redis, &self.key_prefix, &expected.required).await
             })
             .await

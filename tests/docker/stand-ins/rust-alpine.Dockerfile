@@ -4,11 +4,12 @@ FROM debian:sid-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends cargo gcc libc6-dev musl-tools rust-src rustc \
     && rm -rf /var/lib/apt/lists/*
-# -lunwind is what Rust's standard library asks for on musl; gcc's own unwinder does it. It asks for
-# a function that musl doesn't have, and does without when that one finds nothing.
-RUN mkdir /usr/local/lib/unwind && cd /usr/local/lib/unwind \
-    && echo 'int _dl_find_object(void *pc, void *found) { return -1; }' >none.c \
-    && gcc -c none.c && cp "$(gcc -print-file-name=libgcc_eh.a)" libunwind.a && ar r libunwind.a none.o \
+# -lunwind is what Rust's standard library asks for on musl; gcc's own unwinder does it, with a function
+# of glibc's that musl doesn't have.
+COPY find-object.c /usr/local/lib/unwind/
+RUN cd /usr/local/lib/unwind \
+    && musl-gcc -O2 -c find-object.c \
+    && cp "$(gcc -print-file-name=libgcc_eh.a)" libunwind.a && ar r libunwind.a find-object.o \
     && mkdir -p /usr/local/cargo && target="$(uname -m)-unknown-linux-musl" \
     && printf '%s\n' '[build]' "target = \"$target\"" '[unstable]' 'build-std = ["std", "panic_unwind"]' \
         "[target.$target]" 'linker = "musl-gcc"' \
