@@ -152,6 +152,9 @@ fn the_incident_ends_in_a_refusal_before_redis_is_touched_and_the_new_image_runs
     deployment.redis(&["RPUSH", "jobs:extractor", JOB]);
     let done = deployment.wait_for_job();
     assert!(done.contains(BY_NEW_CODE) && done.contains(&new.sha), "{done}");
+    let verify = ["exec", &deployment.container("worker-orchestrator"), "version-guard", "verify"];
+    let verdict = docker(verify);
+    assert!(verdict.ends_with("[OK] All workers running expected version"), "{verdict}");
 }
 
 #[test]
