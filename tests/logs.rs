@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::Value;
 
-use crate::common::{Ended, Folder, Running, Shim, fixture, left_behind};
+use crate::common::{Ended, Folder, Running, Shim, fixture, left_behind, terminal};
 
 const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
 const OTHER: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
@@ -129,15 +129,20 @@ enum Broken {
     Closed,
     Full,
     Unread,
-    Stuck { nonblocking: bool },
+    Stuck {
+        nonblocking: bool,
+    },
+    /// A terminal whose window has stopped reading.
+    Frozen,
 }
 
-const BROKEN: [Broken; 5] = [
+const BROKEN: [Broken; 6] = [
     Broken::Closed,
     Broken::Full,
     Broken::Unread,
     Broken::Stuck { nonblocking: false },
     Broken::Stuck { nonblocking: true },
+    Broken::Frozen,
 ];
 
 /// Runs the shim to its end with such a standard error.
@@ -154,7 +159,13 @@ fn with_broken_log(shim: Shim, broken: &Broken) -> Ended {
             let (reader, writer) = full_pipe(*nonblocking);
             let mut command = shim.to_command();
             command.stderr(writer);
-            (command, Some(reader))
+            (command, Some(OwnedFd::from(reader)))
+        }
+        Broken::Frozen => {
+            let (terminal, window) = terminal::frozen(20);
+            let mut command = shim.to_command();
+            command.stderr(terminal);
+            (command, Some(OwnedFd::from(window)))
         }
     };
     let ended = Running::new(command.spawn().unwrap(), false).end();

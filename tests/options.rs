@@ -5,7 +5,8 @@ use std::time::Duration;
 use nix::libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
 
 use crate::common::{
-    Folder, Running, Shim, children, eventually, fixture, kill, left_behind, status_field,
+    Folder, Running, Shim, children, eventually, fixture, kill, left_behind, silent_server,
+    status_field,
 };
 
 /// An option, given as a flag and as its twin: a promise holds for both.
@@ -202,6 +203,28 @@ fn what_the_worker_leaves_behind_has_the_reap_grace_to_end() {
             assert!(ended.took < Duration::from_secs(10), "{ended:?}");
         }
     }
+}
+
+#[test]
+fn the_reap_grace_is_over_with_the_last_of_what_was_left() {
+    let shim = Shim::command("run").options(["--reap-grace", "1m"]);
+    let script = "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i + 1)); done; exit 5";
+    let shim = shim.worker(["sh", "-c", script]);
+    // Their ends, all at about the same time, race with the shim's look at them.
+    for _ in 0..300 {
+        assert_eq!(shim.output().code, 5);
+    }
+}
+
+#[test]
+fn a_stop_that_came_before_the_worker_counts_for_the_stop_timeout() {
+    let (_server, url) = silent_server();
+    // Ignored on entry, it does not end the run, but is kept for the worker.
+    let shim = Shim::run(["echo", "64"]).under(["ignore:15"]).registers("late", url);
+    let shim = shim.options(["--stop-timeout", "200ms", "--register-timeout", "500ms"]).spawn();
+    shim.armed();
+    shim.signal(SIGTERM);
+    assert_eq!(shim.end().code, 128 + SIGKILL);
 }
 
 #[test]

@@ -7,13 +7,21 @@ use nix::libc::{SIGSTOP, SIGTERM};
 use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{PrometheusValue, Sample};
 
-use crate::common::{Ended, Folder, Redis, Running, Shim, eventually, kill};
+use crate::common::{Ended, Folder, Redis, Running, Shim, eventually, kill, silent_server};
 
 const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334";
 const OLD: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 
 fn verify(redis: &Redis) -> Shim {
     Shim::command("verify").env("REDIS_URL", redis.url()).env("EXPECTED_GIT_SHA", SHA)
+}
+
+#[test]
+fn it_waits_no_longer_than_it_was_told_to_also_for_a_redis_that_says_nothing() {
+    let (_server, url) = silent_server();
+    let shim = Shim::command("verify").env("REDIS_URL", url).env("EXPECTED_GIT_SHA", SHA);
+    let ended = shim.options(["--wait", "1s", "--timeout", "1m"]).output();
+    assert_eq!(ended.code, 2, "{ended:?}");
 }
 
 fn started(redis: &Redis, worker_type: &str, sha: &str) -> Running {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::pty::{PtyMaster, Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 
 use super::{DEADLINE, Shim};
@@ -50,13 +50,7 @@ impl Terminal {
     }
 
     fn of(mut command: Command) -> Self {
-        // Closed on exec, so that the window is closed when this test closes it.
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let master = posix_openpt(flags).expect("a pseudo-terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
-        let name = ptsname_r(&master).expect("its name");
-        let slave: OwnedFd =
-            nix::fcntl::open(name.as_str(), flags, Mode::empty()).expect("its other end");
+        let (master, slave) = pair();
         // SAFETY: the descriptor was just opened and is nobody else's.
         #[allow(unsafe_code)]
         let keyboard = unsafe { File::from_raw_fd(master.into_raw_fd()) };
@@ -135,6 +129,33 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Both ends of a new terminal. Closed on exec, so that its window is closed when a test closes it.
+fn pair() -> (PtyMaster, OwnedFd) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("a pseudo-terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
+    let slave = other_end(&master, flags);
+    (master, slave)
+}
+
+fn other_end(master: &PtyMaster, flags: OFlag) -> OwnedFd {
+    let name = ptsname_r(master).expect("its name");
+    nix::fcntl::open(name.as_str(), flags, Mode::empty()).expect("its other end")
+}
+
+/// A terminal whose window has stopped reading, with room for this many bytes more, and that window.
+pub fn frozen(room: usize) -> (OwnedFd, PtyMaster) {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let fill = |master: &PtyMaster, most: usize| {
+        let mut filler = File::from(other_end(master, flags));
+        (0..most).take_while(|_| filler.write(b"x").is_ok()).count()
+    };
+    let holds = fill(&pair().0, usize::MAX);
+    let (master, slave) = pair();
+    fill(&master, holds - room);
+    (slave, master)
 }
 
 fn resize(master: &File, columns: u16) {
