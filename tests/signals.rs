@@ -312,6 +312,9 @@ fn no_real_time_signal_is_lost(shim: Shim) -> Result<(), String> {
     let mut running = shim.task(["echo"]).spawn();
     running.try_line()?;
     running.signal(libc::SIGSTOP);
+    // What comes before it stands still, it forwards at once and in the order of the sender.
+    let pid = running.pid();
+    running.within("a stop", || status_field(pid, "State")?.starts_with('T').then_some(()))?;
     for _ in 0..EACH {
         for signal in [64, 34, 47] {
             running.try_signal(signal)?;
