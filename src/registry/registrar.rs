@@ -84,6 +84,7 @@ impl Registrar {
 }
 
 /// The orders that the supervisor gives. The channel's end means that the shim is going.
+const START: u8 = b's';
 const RETRACT: u8 = b'x';
 const GOODBYE: u8 = b'g';
 /// What the registrar reports: that the first attempt is over, and what came of it.
@@ -139,19 +140,24 @@ impl Thread {
     }
 
     fn start(self) -> anyhow::Result<UnixStream> {
-        let (supervisors, registrars) =
+        let (mut supervisors, registrars) =
             UnixStream::pair().context("no channel to the registrar")?;
-        registrars.set_nonblocking(true)?;
         let started =
             thread::Builder::new().name("registrar".into()).spawn(move || self.run(registrars));
         // Making the first thread has unblocked some of the supervisor's.
         kernel::block_signals();
         started.context("no thread for the registrar")?;
+        supervisors.write_all(&[START]).context("no channel to the registrar")?;
         Ok(supervisors)
     }
 
-    fn run(self, channel: UnixStream) {
+    fn run(self, mut channel: UnixStream) {
         kernel::block_signals();
+        // Nobody outside hears of this run before the supervisor has all its signals blocked again.
+        let told = channel.read_exact(&mut [0]).and_then(|()| channel.set_nonblocking(true));
+        if told.is_err() {
+            return;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| runtime.block_on(self.serve(channel)));
         if let Err(error) = served {
