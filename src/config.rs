@@ -72,6 +72,21 @@ impl Environment {
         }
     }
 
+    /// A duration: the flag if it was given, else its twin.
+    fn duration(
+        &self,
+        flag: Option<Bounded>,
+        variable: &'static str,
+    ) -> Result<Option<Duration>, ConfigError> {
+        Ok(self.option(flag, variable)?.map(|bounded| bounded.0))
+    }
+
+    /// A switch: on by its flag, or by its twin.
+    fn switch(&self, flag: bool, variable: &'static str) -> Result<bool, ConfigError> {
+        let flag = flag.then_some(Switch(true));
+        Ok(self.option(flag, variable)?.is_some_and(|switch| switch.0))
+    }
+
     fn twin(&self, variable: &str) -> Option<Cow<'_, str>> {
         self.get(variable).filter(|value| !value.is_empty()).map(OsStr::to_string_lossy)
     }
@@ -161,21 +176,16 @@ impl Config {
 }
 
 fn supervision(flags: cli::Supervision, environment: &Environment) -> Result<Options, ConfigError> {
-    let duration = |flag, variable| -> Result<Option<Duration>, ConfigError> {
-        Ok(environment.option::<Bounded>(flag, variable)?.map(|bounded| bounded.0))
-    };
     let scope = environment.option(flags.signal_scope, "VERSION_GUARD_SIGNAL_SCOPE")?;
-    let warn_on_reap = flags.warn_on_reap.then_some(Switch(true));
-    let warn_on_reap = environment.option(warn_on_reap, "VERSION_GUARD_WARN_ON_REAP")?;
     Ok(Options {
         scope: scope.unwrap_or_default(),
         rewrites: environment.options(flags.rewrite_signal, "VERSION_GUARD_REWRITE_SIGNAL")?,
         parent_death_signal: environment
             .option(flags.parent_death_signal, "VERSION_GUARD_PARENT_DEATH_SIGNAL")?,
         remaps: environment.options(flags.remap_exit, "VERSION_GUARD_REMAP_EXIT")?,
-        warn_on_reap: warn_on_reap.is_some_and(|switch| switch.0),
-        stop_timeout: duration(flags.stop_timeout, "VERSION_GUARD_STOP_TIMEOUT")?,
-        reap_grace: duration(flags.reap_grace, "VERSION_GUARD_REAP_GRACE")?,
+        warn_on_reap: environment.switch(flags.warn_on_reap, "VERSION_GUARD_WARN_ON_REAP")?,
+        stop_timeout: environment.duration(flags.stop_timeout, "VERSION_GUARD_STOP_TIMEOUT")?,
+        reap_grace: environment.duration(flags.reap_grace, "VERSION_GUARD_REAP_GRACE")?,
     })
 }
 
@@ -202,13 +212,6 @@ impl Verification {
     /// A malformed value of one of the options' twins.
     pub fn new(options: cli::Verify, environment: &Environment) -> Result<Self, ConfigError> {
         let text = |name| set(environment, name).map(|value| value.to_string_lossy().into_owned());
-        let duration = |flag, variable| -> Result<Option<Duration>, ConfigError> {
-            Ok(environment.option::<Bounded>(flag, variable)?.map(|bounded| bounded.0))
-        };
-        let switch = |flag: bool, variable| -> Result<bool, ConfigError> {
-            let flag = flag.then_some(Switch(true));
-            Ok(environment.option(flag, variable)?.is_some_and(|switch| switch.0))
-        };
         let required: Option<Required> =
             environment.option(options.require, "VERSION_GUARD_REQUIRE")?;
         let key_prefix = environment.option(options.key_prefix, "VERSION_GUARD_KEY_PREFIX")?;
@@ -221,14 +224,16 @@ impl Verification {
             redis: redis(environment),
             required: required.unwrap_or_default().0,
             required_file: options.require_file.or_else(|| text("VERSION_GUARD_REQUIRE_FILE")),
-            dead_for: duration(options.dead_for, "VERSION_GUARD_DEAD_FOR")?
+            dead_for: environment
+                .duration(options.dead_for, "VERSION_GUARD_DEAD_FOR")?
                 .unwrap_or(cli::DEAD_FOR),
             key_prefix: key_prefix.unwrap_or_default(),
-            wait: duration(options.wait, "VERSION_GUARD_WAIT")?,
-            watch: switch(options.watch, "VERSION_GUARD_WATCH")? && !asks_for_another,
-            instances: switch(options.instances, "VERSION_GUARD_INSTANCES")?,
+            wait: environment.duration(options.wait, "VERSION_GUARD_WAIT")?,
+            watch: environment.switch(options.watch, "VERSION_GUARD_WATCH")? && !asks_for_another,
+            instances: environment.switch(options.instances, "VERSION_GUARD_INSTANCES")?,
             format: format.unwrap_or_default(),
-            timeout: duration(options.timeout, "VERSION_GUARD_VERIFY_TIMEOUT")?
+            timeout: environment
+                .duration(options.timeout, "VERSION_GUARD_VERIFY_TIMEOUT")?
                 .unwrap_or(cli::VERIFY_TIMEOUT),
             colour: set(environment, "NO_COLOR").is_none()
                 && set(environment, "TERM").is_none_or(|term| term != "dumb"),
@@ -310,14 +315,12 @@ pub fn seal(options: cli::Seal, environment: &Environment) -> Result<Seal, Confi
         })?;
         Ok(value.trim().to_owned())
     };
-    let require_expected = options.require_expected.then_some(Switch(true));
     Ok(Seal {
         git_sha: value(options.git_sha, "GIT_SHA")?,
         build_date: value(options.build_date, "BUILD_DATE")?,
         enforce: environment.option::<Enforce>(options.enforce, "VERSION_GUARD_ENFORCE")?,
         require_expected: environment
-            .option(require_expected, "VERSION_GUARD_REQUIRE_EXPECTED")?
-            .is_some_and(|switch| switch.0),
+            .switch(options.require_expected, "VERSION_GUARD_REQUIRE_EXPECTED")?,
     })
 }
 
