@@ -195,7 +195,7 @@ pub fn spawn(program: &Program) -> Result<Pid, SpawnErrno> {
             libc::_exit(127)
         }
     });
-    let mut stack = vec![0_u8; 64 * 1024];
+    let mut stack = vec![0_u8; 16 * 1024];
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the stack is large enough for the few calls above and outlives the child's use of it,
     // since the parent is suspended until the child has executed or exited.

@@ -25,6 +25,11 @@ use supervisor::{Exit, Supervisor};
 use telemetry::LogFormat;
 use verify::CannotAsk;
 
+/// musl's own allocator asks the kernel for each size of memory apart, a fifth of a start.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let environment = Environment::received();
     let cli = Cli::try_parse();
