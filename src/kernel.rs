@@ -111,6 +111,14 @@ pub fn set_parent_death_signal(signal: c_int) -> nix::Result<()> {
     Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) }).map(drop)
 }
 
+/// Whether a blocked signal waits to be read; sigpending(2).
+pub fn is_pending(signal: c_int) -> bool {
+    let mut pending = 0_u64;
+    // SAFETY: the place is valid and as large as the size that is given.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<u64>()) };
+    pending & bit(signal) != 0
+}
+
 /// Sends a signal by number to a process or, for a negative pid, to a process group; kill(2).
 pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: no memory is passed.

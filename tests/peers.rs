@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::terminal::{CTRL_C, Terminal};
+use crate::common::terminal::{CTRL_C, CTRL_Z, Terminal};
 use crate::common::{Folder, Running, Shim, binary, children, fixture, left_behind, status_field};
 
 /// How long a case may take before it counts as a hang.
@@ -173,6 +173,18 @@ fn mask_of_a_worker_on_a_terminal(peer: &Peer) -> Result<(), String> {
     }
 }
 
+/// With no shell above, nobody could continue what stops.
+fn ctrl_z_stops_no_plain_worker(peer: &Peer) -> Result<(), String> {
+    let mut terminal = Terminal::docker_run_it(peer.plain(&[]).worker(["cat"]));
+    terminal.type_in("one\n");
+    terminal.expect("one");
+    terminal.expect("one");
+    terminal.type_in(CTRL_Z);
+    terminal.expect("^Z");
+    terminal.type_in("two\n");
+    if terminal.shows("two\r\ntwo", PATIENCE) { Ok(()) } else { Err("freezes".into()) }
+}
+
 fn signal_64(peer: &Peer) -> Result<(), String> {
     let mut shim = peer.plain(&["echo", "15"]).spawn();
     shim.expect_line("ready");
@@ -231,13 +243,14 @@ fn idle(peer: &Peer) -> Result<(), String> {
     }
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
     ("worker dies of a real-time signal", death_by_a_real_time_signal),
     ("started with SIGCHLD ignored", started_with_sigchld_ignored),
     ("started with SIGCHLD blocked", started_with_sigchld_blocked),
     ("SIGTERM in the first 1.5 ms, group mode", sigterm_at_the_start_in_group_mode),
     ("forwarding fails with EPERM", a_worker_that_may_not_be_signalled),
     ("Ctrl-C on a terminal", ctrl_c_arrives_once),
+    ("Ctrl-Z, no shell above, plain worker", ctrl_z_stops_no_plain_worker),
     ("worker's mask on a terminal", mask_of_a_worker_on_a_terminal),
     ("signal 64", signal_64),
     ("descendant with a TERM handler", a_descendant_may_end_in_its_own_time),

@@ -2,8 +2,12 @@
 
 use std::process::Command;
 
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::common::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_D, CTRL_Z, Terminal};
-use crate::common::{Shim, binary, children, eventually, fixture, status_field};
+use crate::common::{Folder, Shim, binary, children, eventually, fixture, kill, status_field};
 
 /// An interactive shell in a terminal window.
 fn shell() -> Terminal {
@@ -38,6 +42,21 @@ fn runs(pids: &[i32]) -> bool {
 
 fn state(pid: i32) -> String {
     status_field(pid, "State").unwrap_or_default().chars().take(1).collect()
+}
+
+/// Types a word, and waits until the worker has said it again.
+fn repeats(terminal: &mut Terminal, word: &str) {
+    terminal.type_in(&format!("{word}\n"));
+    terminal.expect(word);
+    terminal.expect(word);
+}
+
+/// Types Ctrl-C, and waits until the shell above asks for the next command. The key throws away what is
+/// typed too early (termios(3), NOFLSH).
+fn interrupt(terminal: &mut Terminal) {
+    terminal.type_in(CTRL_C);
+    terminal.expect("^C");
+    terminal.expect("$ ");
 }
 
 #[test]
@@ -160,14 +179,168 @@ fn a_script_around_the_shim_is_suspended_with_it() {
 }
 
 #[test]
-fn the_shell_has_its_terminal_back_when_the_worker_has_ended() {
+fn ctrl_z_does_not_freeze_a_worker_that_no_shell_could_continue() {
+    let mut terminal = Terminal::docker_run_it(Shim::command("run").worker(["cat"]));
+    repeats(&mut terminal, "one");
+    terminal.type_in(CTRL_Z);
+    terminal.expect("^Z");
+    repeats(&mut terminal, "two");
+    terminal.type_in(CTRL_C);
+    assert_eq!(terminal.end(), 130);
+}
+
+#[test]
+fn what_somebody_has_stopped_and_continues_goes_on_as_pid_1() {
+    let mut terminal = Terminal::docker_run_it(Shim::run(["sleep"]));
+    terminal.expect("ready");
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    for pid in [shim, worker] {
+        kill(pid, libc::SIGSTOP);
+        eventually("the stop", || (state(pid) == "T").then_some(()));
+    }
+    // It is the shim that hears it, at the same time as of the worker's stop.
+    kill(shim, libc::SIGCONT);
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+}
+
+#[test]
+fn a_shim_started_in_the_background_is_a_job_like_any_other() {
     let mut terminal = shell();
-    terminal.type_in(&shim_with("true"));
-    terminal.type_in("read -r -p 'say: ' line && echo got $line\n");
-    terminal.expect("line\r\n");
-    terminal.expect("say: ");
+    terminal.type_in(&format!("{} run -- cat &\n", binary().display()));
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    eventually("a stop", || (state(worker) == "T" && state(shim) == "T").then_some(()));
+    terminal.type_in("fg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    repeats(&mut terminal, "one");
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    terminal.type_in("fg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    interrupt(&mut terminal);
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+}
+
+#[test]
+fn a_shim_with_no_terminal_for_standard_input_is_suspended_and_resumed_all_the_same() {
+    let mut terminal = shell();
+    terminal.type_in(&format!("{} run -- sleep 1000 </dev/null\n", binary().display()));
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    eventually("sleep is executed", || (status_field(worker, "Name")? == "sleep").then_some(()));
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    assert_eq!((state(shim), state(worker)), ("T".into(), "T".into()));
+    terminal.type_in("fg\n");
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
+    interrupt(&mut terminal);
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+}
+
+#[test]
+fn a_worker_gets_the_terminal_when_it_reaches_for_it() {
+    let mut terminal = shell();
+    let worker = "sh -c 'read line </dev/tty; echo got $line'";
+    terminal.type_in(&format!("echo | {} run -- {worker}; echo over\n", binary().display()));
+    terminal.expect("echo over\r\n");
     terminal.type_in("this\n");
     terminal.expect("got this");
+    terminal.expect("over");
+}
+
+#[test]
+fn a_pager_behind_the_shim_gets_the_terminal_when_it_reaches_for_it() {
+    let mut terminal = shell();
+    let pager = "sh -c 'read heard; echo heard $heard; read line </dev/tty; echo got $line'";
+    let shim = binary();
+    terminal.type_in(&format!("{} run -- echo text | {pager}; echo over\n", shim.display()));
+    terminal.expect("heard text");
+    terminal.type_in("this\n");
+    terminal.expect("got this");
+    // While the worker still runs, too.
+    let worker = fixture("worker");
+    terminal.type_in(&format!("{} run -- {} sleep | {pager}\n", shim.display(), worker.display()));
+    terminal.expect("heard ready");
+    terminal.type_in("that\n");
+    terminal.expect("got that");
+    // The key is for all of the job: the shell would wait for a worker that has not heard it.
+    interrupt(&mut terminal);
+}
+
+#[test]
+fn a_job_that_came_back_by_bg_and_fg_reads_from_the_terminal() {
+    let mut terminal = shell();
+    let folder = Folder::new();
+    let fifo = folder.path("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let worker = format!("read go <{}; read line; echo got $line", fifo.display());
+    terminal.type_in(&shim_with(&format!("sh -c 'echo ready; {worker}'")));
+    terminal.expect("\r\nready");
+    let (shim, worker) = shim_and_worker(terminal.pid());
+    terminal.type_in(CTRL_Z);
+    terminal.expect("Stopped");
+    terminal.type_in("bg\n");
+    eventually("both run", || (state(shim) == "S" && state(worker) == "S").then_some(()));
+    terminal.type_in("fg\n");
+    terminal.expect("fg\r\n");
+    terminal.expect("\r\n");
+    std::fs::write(&fifo, "\n").unwrap();
+    terminal.type_in("this\n");
+    terminal.expect("got this");
+}
+
+#[test]
+fn the_terminal_comes_back_from_a_worker_that_has_ended() {
+    let mut terminal = shell();
+    // A script, which does not fetch it by itself as an interactive shell does.
+    terminal.type_in(&format!(
+        "sh -c '{} run -- true; echo over; read line; echo got $line'\n",
+        binary().display()
+    ));
+    terminal.expect("\r\nover");
+    terminal.type_in("this\n");
+    terminal.expect("got this");
+}
+
+#[test]
+fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
+    let mut terminal = shell();
+    terminal.type_in(&format!(
+        "sh -c '{0} run -- /nowhere; {0} run -- cat; echo over'\n",
+        binary().display()
+    ));
+    terminal.expect("is not found");
+    repeats(&mut terminal, "one");
+    terminal.type_in(CTRL_D);
+    terminal.expect("over");
+}
+
+#[test]
+fn ctrl_c_ends_the_script_around_the_shim_with_the_worker() {
+    let mut terminal = shell();
+    terminal.type_in(&format!(
+        "sh -c 'while :; do {} run -- {} sleep; done'\n",
+        binary().display(),
+        fixture("worker").display()
+    ));
+    terminal.expect("\r\nready");
+    interrupt(&mut terminal);
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+}
+
+#[test]
+fn a_signal_that_was_meant_for_the_shim_alone_does_not_end_the_script_around_it() {
+    let mut terminal = shell();
+    terminal.type_in(&format!(
+        "sh -c '{} run -- {} sleep; echo after $?'\n",
+        binary().display(),
+        fixture("worker").display()
+    ));
+    terminal.expect("\r\nready");
+    let (shim, _) = shim_and_worker(only_child(terminal.pid()));
+    kill(shim, libc::SIGINT);
+    terminal.expect("after 130");
 }
 
 #[test]

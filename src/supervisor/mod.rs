@@ -10,10 +10,11 @@ mod spawn;
 mod terminal;
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{getpgrp, getppid};
+use nix::unistd::getppid;
 use tracing::{error, warn};
 
 use crate::config::WorkerCommand;
@@ -23,7 +24,7 @@ pub use exit::Exit;
 pub use options::{Options, Remap, Rewrite, Scope};
 pub use signal::Signal;
 
-use signals::{Signals, Wake};
+use signals::{Received, Signals, Wake};
 use spawn::Worker;
 use terminal::Terminal;
 
@@ -33,9 +34,11 @@ pub struct Supervisor {
     options: Options,
     signals: Signals,
     /// Signals that end nobody, received before there was a worker to give them to.
-    kept: Vec<Signal>,
+    kept: Vec<Received>,
     /// The first signal that ended the run before there was a worker.
     interrupted_by: Option<Signal>,
+    /// What was forwarded last.
+    forwarded: Option<Signal>,
 }
 
 impl Supervisor {
@@ -52,8 +55,13 @@ impl Supervisor {
             );
         }
         let parent_death_signal = options.parent_death_signal;
-        let mut supervisor =
-            Self { options, signals: Signals::open()?, kept: Vec::new(), interrupted_by: None };
+        let mut supervisor = Self {
+            options,
+            signals: Signals::open()?,
+            kept: Vec::new(),
+            interrupted_by: None,
+            forwarded: None,
+        };
         if let Some(signal) = parent_death_signal {
             let parent = getppid();
             if let Err(error) = kernel::set_parent_death_signal(signal.number()) {
@@ -61,7 +69,7 @@ impl Supervisor {
             }
             // A parent that died before it was asked for sends none.
             if getppid() != parent {
-                supervisor.keep(signal);
+                supervisor.keep(Received { signal, by_kernel: true });
             }
         }
         Ok(supervisor)
@@ -77,21 +85,26 @@ impl Supervisor {
 
     /// Whether a signal has come that ends the run before a worker was started.
     fn interrupted(&mut self) -> bool {
-        while let Some(signal) = self.signals.waiting() {
-            self.keep(signal);
+        while let Some(received) = self.signals.waiting() {
+            self.keep(received);
         }
         self.interrupted_by.is_some()
     }
 
     /// Takes a signal that comes before there is a worker.
-    fn keep(&mut self, signal: Signal) {
-        if signal.terminates() && !kernel::ignored_on_entry(signal.number()) {
+    fn keep(&mut self, received: Received) {
+        let signal = received.signal;
+        let ends = |signal: Signal| signal.terminates();
+        if ends(signal)
+            && self.options.rewritten(signal).is_some_and(ends)
+            && !kernel::ignored_on_entry(signal.number())
+        {
             self.interrupted_by.get_or_insert(signal);
         } else if signal != Signal::CHLD
             // Merged as the kernel merges them, which it does not with real-time ones.
-            && (signal.is_real_time() || !self.kept.contains(&signal))
+            && (signal.is_real_time() || self.kept.iter().all(|kept| kept.signal != signal))
         {
-            self.kept.push(signal);
+            self.kept.push(received);
         }
     }
 
@@ -101,10 +114,13 @@ impl Supervisor {
         if let Some(signal) = self.interrupted_by {
             return Exit::Interrupted(signal);
         }
-        let terminal = Terminal::foreground();
-        let worker = match Worker::spawn(command, terminal.as_ref().map(AsFd::as_fd)) {
+        let terminal = Terminal::controlling();
+        let lent = terminal.as_ref().filter(|terminal| terminal.is_for_the_worker());
+        let worker = match Worker::spawn(command, lent.map(AsFd::as_fd)) {
             Ok(worker) => worker,
             Err(failure) => {
+                // Who could not be executed took it all the same.
+                lent.inspect(|terminal| terminal.take());
                 error!("{failure}");
                 return Exit::NotStarted(failure);
             }
@@ -113,8 +129,16 @@ impl Supervisor {
         let _ = std::env::set_current_dir("/");
         kernel::close_inherited();
         let status = self.until_ended(&worker, terminal.as_ref());
-        if let Some(terminal) = terminal {
-            terminal.take_back(worker.pid());
+        // Unless a third has it by now.
+        if let Some(terminal) = terminal.filter(|terminal| terminal.is_lent_to(worker.pid())) {
+            terminal.take();
+            let by = status.signal().and_then(Signal::new);
+            if let Some(key) = by.filter(|by| by.is_an_interrupting_key())
+                && self.forwarded != Some(key)
+            {
+                // It was for everyone in the foreground, which the rest of the job lent to the worker.
+                terminal::tell_job(key);
+            }
         }
         if let Some(grace) = self.options.reap_grace {
             self.until_childless(&worker, grace);
@@ -132,18 +156,19 @@ impl Supervisor {
             if let Some(status) = found.ended {
                 return status;
             }
-            if found.stopped && terminal.is_some() {
-                terminal::suspend();
+            if let (Some(by), Some(terminal)) = (found.stopped, terminal) {
+                stop_as_well(by, worker, terminal);
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
                 kill_at = None;
-                worker.forward(Signal::KILL, self.options.scope);
-                warn!("The worker has not ended within the stop timeout: killed it");
+                if worker.forward(Signal::KILL, self.options.scope) {
+                    warn!("The worker has not ended within the stop timeout: killed it");
+                }
             }
             match kept.next().or_else(|| self.signals.next(kill_at)) {
-                None | Some(Signal::CHLD) => {}
-                Some(signal) => {
-                    let asked_to_stop = self.relay(signal, worker, terminal);
+                None | Some(Received { signal: Signal::CHLD, .. }) => {}
+                Some(received) => {
+                    let asked_to_stop = self.relay(received, worker, terminal);
                     if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
                         kill_at.get_or_insert(Instant::now() + limit);
                     }
@@ -154,17 +179,29 @@ impl Supervisor {
 
     /// Forwards a signal, or what is to be forwarded in its place, and tells whether the worker was
     /// asked to stop by it.
-    fn relay(&self, signal: Signal, worker: &Worker, terminal: Option<&Terminal>) -> bool {
+    fn relay(&mut self, received: Received, worker: &Worker, terminal: Option<&Terminal>) -> bool {
+        let Received { signal, by_kernel } = received;
         let Some(forwarded) = self.options.rewritten(signal) else { return false };
         let mut scope = self.options.scope;
-        if let (Signal::CONT, Some(terminal)) = (forwarded, terminal) {
-            // `fg` in the shell above: the whole job goes on, with the terminal if the shim has it.
-            if terminal.is_lent_to(getpgrp()) {
+        if let Some(terminal) = terminal {
+            let reached_for = by_kernel && signal.is_about_the_foreground();
+            if reached_for && terminal.is_lent_to(worker.pid()) {
+                // By another process of the shim's own job, such as a pager at the end of a pipe.
+                terminal.take();
+                terminal::tell_job(Signal::CONT);
+                return false;
+            }
+            // After `fg` in the shell above the whole job goes on; and a key is for everyone in the
+            // foreground.
+            if forwarded == Signal::CONT || (by_kernel && terminal.is_own()) {
+                scope = Scope::Group;
+            }
+            if forwarded == Signal::CONT && terminal.is_for_the_worker() {
                 terminal.lend_to(worker.pid());
             }
-            scope = Scope::Group;
         }
         worker.forward(forwarded, scope);
+        self.forwarded = Some(forwarded);
         [signal, forwarded].iter().any(|signal| [Signal::TERM, Signal::INT].contains(signal))
     }
 
@@ -172,11 +209,18 @@ impl Supervisor {
     fn until_childless(&mut self, worker: &Worker, grace: Duration) {
         let deadline = Instant::now() + grace;
         for pid in remains::descendants() {
-            let _: nix::Result<()> = kernel::kill(pid, Signal::TERM.number());
+            // Who is stopped takes the one only after the other.
+            for signal in [Signal::TERM, Signal::CONT] {
+                let _: nix::Result<()> = kernel::kill(pid, signal.number());
+            }
         }
         loop {
             // First, so that the end of a child which is not reaped below is still to be read.
-            while self.signals.waiting().is_some() {}
+            while let Some(received) = self.signals.waiting() {
+                if received.signal.asks_to_end() {
+                    return;
+                }
+            }
             let found = reap::drain(worker.pid(), self.options.warn_on_reap);
             if found.childless || Instant::now() >= deadline {
                 return;
@@ -184,4 +228,18 @@ impl Supervisor {
             self.signals.wait(None, Some(deadline));
         }
     }
+}
+
+/// The worker was stopped: has the shell above see its job stop, or the worker go on where it would
+/// have without the shim.
+fn stop_as_well(by: Signal, worker: &Worker, terminal: &Terminal) {
+    if by.is_about_the_foreground() && terminal.is_own() {
+        // It reached for the terminal, which is the job's.
+        terminal.lend_to(worker.pid());
+    } else if terminal::suspend() || by != Signal::TSTP {
+        return;
+    }
+    // With no shell above, nobody else would continue what Ctrl-Z has stopped: had the worker been in
+    // the shim's place, the kernel would not have stopped it.
+    worker.forward(Signal::CONT, Scope::Group);
 }

@@ -67,12 +67,18 @@ impl FromStr for Rewrite {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "expected FROM:TO such as TERM:QUIT, or TERM:0 to drop";
+        const NEVER: &str = "expected another FROM: KILL, STOP and CHLD are never forwarded";
         let (from, to) = text.split_once(':').ok_or(EXPECTED)?;
         let to = match to.trim() {
             "0" => None,
             to => Some(to.parse().map_err(|_| EXPECTED)?),
         };
-        Ok(Self { from: from.parse().map_err(|_| EXPECTED)?, to })
+        let from: Signal = from.parse().map_err(|_| EXPECTED)?;
+        if [Signal::KILL, Signal::STOP, Signal::CHLD].contains(&from) {
+            Err(NEVER)
+        } else {
+            Ok(Self { from, to })
+        }
     }
 }
 
@@ -121,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for text in ["TERM", "TERM:", ":TERM", "0:TERM", "TERM:X", "TERM:QUIT:INT"] {
+        for text in
+            ["TERM", "TERM:", ":TERM", "0:TERM", "TERM:X", "TERM:QUIT:INT", "KILL:TERM", "CHLD:0"]
+        {
             assert!(text.parse::<Rewrite>().is_err(), "{text}");
         }
         for text in ["", "256", "-1", "1:256", "1:", "a"] {

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use tracing::warn;
 
+use super::signal::Signal;
 use crate::kernel;
 
 /// What a look at the shim's children found.
@@ -14,8 +15,8 @@ use crate::kernel;
 pub struct Found {
     /// The worker's status, if it has ended.
     pub ended: Option<ExitStatus>,
-    /// The worker was stopped, by a terminal or by a signal; it has not ended.
-    pub stopped: bool,
+    /// What stopped the worker, a key or anybody's signal; it has not ended.
+    pub stopped: Option<Signal>,
     /// No child is left.
     pub childless: bool,
 }
@@ -30,9 +31,8 @@ pub fn drain(worker: Pid, warn_on_reap: bool) -> Found {
     loop {
         match kernel::reap() {
             Ok(Some((pid, status))) if pid == worker => {
-                if status.stopped_signal().is_some() {
-                    found.stopped = true;
-                } else {
+                found.stopped = status.stopped_signal().and_then(Signal::new);
+                if found.stopped.is_none() {
                     found.ended = Some(status);
                 }
             }

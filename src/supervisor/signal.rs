@@ -17,10 +17,12 @@ pub struct Signal(c_int);
 
 impl Signal {
     pub const KILL: Self = Self(libc::SIGKILL);
+    pub const STOP: Self = Self(libc::SIGSTOP);
     pub const TERM: Self = Self(libc::SIGTERM);
     pub const INT: Self = Self(libc::SIGINT);
     pub const CONT: Self = Self(libc::SIGCONT);
     pub const CHLD: Self = Self(libc::SIGCHLD);
+    pub const TSTP: Self = Self(libc::SIGTSTP);
 
     /// The signal with this number, or `None` outside 1 to 64; signal(7).
     pub fn new(number: c_int) -> Option<Self> {
@@ -34,6 +36,22 @@ impl Signal {
     /// Whether it is queued, each time that it is sent, and not merged; signal(7).
     pub fn is_real_time(self) -> bool {
         self.0 >= RTMIN
+    }
+
+    /// Whether somebody wants the run to end by it: what engines, shells and terminals send for that.
+    pub fn asks_to_end(self) -> bool {
+        matches!(self.0, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+    }
+
+    /// Whether the kernel sends it to a background process group that reaches for the terminal;
+    /// tty_ioctl(4).
+    pub fn is_about_the_foreground(self) -> bool {
+        matches!(self.0, libc::SIGTTIN | libc::SIGTTOU)
+    }
+
+    /// Whether a key sends it that ends the whole foreground; termios(3).
+    pub fn is_an_interrupting_key(self) -> bool {
+        matches!(self.0, libc::SIGINT | libc::SIGQUIT)
     }
 
     /// Whether its default action is to terminate a process; signal(7).
@@ -76,6 +94,10 @@ impl FromStr for Signal {
             offset.parse::<u8>().ok().map(c_int::from)
         };
         let number = match name {
+            // Synonyms that signal(7) has beside the names.
+            "CLD" => Some(libc::SIGCHLD),
+            "IOT" => Some(libc::SIGABRT),
+            "POLL" => Some(libc::SIGIO),
             "RTMIN" => Some(RTMIN),
             "RTMAX" => Some(RTMAX),
             _ if name.starts_with("RTMIN+") => offset('+').map(|offset| RTMIN + offset),
@@ -108,6 +130,9 @@ mod tests {
             ("RTMAX-1", 63),
             ("RTMAX", 64),
             ("32", 32),
+            ("IOT", 6),
+            ("CLD", 17),
+            ("SIGPOLL", 29),
         ] {
             assert_eq!(text.parse(), Ok(Signal(number)), "{text}");
         }

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use nix::libc::SI_KERNEL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
@@ -16,6 +17,14 @@ use crate::kernel;
 pub struct Signals {
     fd: SignalFd,
     own_pid: u32,
+}
+
+/// A signal that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    pub signal: Signal,
+    /// No process sent it but the kernel, such as for a key or a lost terminal; sigaction(2).
+    pub by_kernel: bool,
 }
 
 /// Why a wait is over.
@@ -32,7 +41,7 @@ impl Signals {
     }
 
     /// The next signal that waits, or `None`.
-    pub fn waiting(&mut self) -> Option<Signal> {
+    pub fn waiting(&mut self) -> Option<Received> {
         self.next(Some(Instant::now()))
     }
 
@@ -40,7 +49,7 @@ impl Signals {
     ///
     /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is nobody's business and
     /// left out; a SIGPIPE or SIGSEGV that another process sends is a signal like any other.
-    pub fn next(&mut self, deadline: Option<Instant>) -> Option<Signal> {
+    pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
         loop {
             // Without a deadline the read itself sleeps: one system call and not two for each signal.
             if deadline.is_some() && self.wait(None, deadline) == Wake::TimedOut {
@@ -48,7 +57,10 @@ impl Signals {
             }
             match self.fd.read_signal() {
                 Ok(Some(info)) if info.ssi_pid == self.own_pid => {}
-                Ok(Some(info)) => return i32::try_from(info.ssi_signo).ok().and_then(Signal::new),
+                Ok(Some(info)) => {
+                    let signal = i32::try_from(info.ssi_signo).ok().and_then(Signal::new)?;
+                    return Some(Received { signal, by_kernel: info.ssi_code == SI_KERNEL });
+                }
                 Ok(None) | Err(_) => {}
             }
         }

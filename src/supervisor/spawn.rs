@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 use thiserror::Error;
 use tracing::warn;
 
@@ -91,25 +91,30 @@ impl Worker {
         self.pid
     }
 
-    /// Sends a signal on. Only between spawn and reap: later the pid is another's.
-    pub fn forward(&self, signal: Signal, scope: Scope) {
+    /// Sends a signal on, and tells whether that worked. Only between spawn and reap: later the pid is
+    /// another's.
+    pub fn forward(&self, signal: Signal, scope: Scope) -> bool {
         let sent = match scope {
             Scope::Worker => kernel::kill(self.pid, signal.number()),
             Scope::Group => self.forward_to_group(signal),
         };
         match sent {
             // ESRCH: it has ended and waits to be reaped.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => warn!(signal = signal.number(), "{signal} can't be forwarded: {errno}"),
+            Ok(()) | Err(Errno::ESRCH) => true,
+            Err(errno) => {
+                warn!(signal = signal.number(), "{signal} can't be forwarded: {errno}");
+                false
+            }
         }
     }
 
-    /// The worker has left its group when the group is not there: then it alone gets the signal.
+    /// To all of the worker's group, and to the worker also when it has left that for another.
     fn forward_to_group(&self, signal: Signal) -> nix::Result<()> {
-        match kernel::kill(Pid::from_raw(-self.pid.as_raw()), signal.number()) {
-            Err(Errno::ESRCH) => kernel::kill(self.pid, signal.number()),
-            sent => sent,
+        let sent = kernel::kill(Pid::from_raw(-self.pid.as_raw()), signal.number());
+        if getpgid(Some(self.pid)) == Ok(self.pid) {
+            return sent;
         }
+        kernel::kill(self.pid, signal.number())
     }
 }
 

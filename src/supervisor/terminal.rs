@@ -1,60 +1,101 @@
 //! The terminal: whose process group stands in its foreground; tty_ioctl(4), credentials(7).
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
-/// The terminal on standard input in whose foreground the shim was started. It is the worker's while
-/// the worker runs, as a shell lends it to a job.
+use crate::kernel;
+
+/// The terminal that controls the shim's session. The shim hands its foreground on to the worker, as a
+/// shell does to a job, and takes part in the shell's own job control above it.
 ///
 /// The terminal may be gone or somebody else's at any time (ENOTTY, ENXIO, EBADF, EPERM, EIO): no
 /// error here is fatal.
 #[derive(Debug)]
 pub struct Terminal {
-    stdin: io::Stdin,
+    descriptor: OwnedFd,
+    /// The shim's own process group.
+    own: Pid,
 }
 
 impl Terminal {
-    pub fn foreground() -> Option<Self> {
-        let terminal = Self { stdin: io::stdin() };
-        terminal.is_lent_to(getpgrp()).then_some(terminal)
+    /// The controlling terminal; `None` where there is none, or where the shim's process group has no
+    /// number in its PID namespace and could never get the foreground back.
+    pub fn controlling() -> Option<Self> {
+        let by_name = || {
+            let mut options = File::options();
+            options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+            options.open("/dev/tty").map(OwnedFd::from)
+        };
+        // A root may have no /dev/tty.
+        let descriptor = by_name().or_else(|_| io::stdin().as_fd().try_clone_to_owned()).ok()?;
+        let own = getpgrp();
+        (own.as_raw() != 0 && tcgetpgrp(&descriptor).is_ok()).then_some(Self { descriptor, own })
+    }
+
+    /// Whether the worker is to have the foreground from the start: the shim has it, and hands its
+    /// standard input on. Where that is a pipe, other processes of the shim's own job may read the
+    /// keyboard, and the worker gets it when it wants it.
+    pub fn is_for_the_worker(&self) -> bool {
+        tcgetpgrp(io::stdin()) == Ok(self.own)
     }
 
     /// Puts this process group into the foreground.
     pub fn lend_to(&self, group: Pid) {
-        let _ = tcsetpgrp(&self.stdin, group);
+        let _ = tcsetpgrp(&self.descriptor, group);
     }
 
     pub fn is_lent_to(&self, group: Pid) -> bool {
-        tcgetpgrp(&self.stdin) == Ok(group)
+        tcgetpgrp(&self.descriptor) == Ok(group)
     }
 
-    /// Puts the shim's group into the foreground again, unless a third has it by now.
-    pub fn take_back(&self, from: Pid) {
-        if self.is_lent_to(from) {
-            self.lend_to(getpgrp());
+    /// Whether the shim's own group has the foreground.
+    pub fn is_own(&self) -> bool {
+        self.is_lent_to(self.own)
+    }
+
+    /// Puts the shim's own group into the foreground, and has those of it go on who have reached for
+    /// the terminal in vain.
+    pub fn take(&self) {
+        self.lend_to(self.own);
+        if [libc::SIGTTIN, libc::SIGTTOU].into_iter().any(kernel::is_pending) {
+            tell_job(super::Signal::CONT);
         }
     }
 }
 
 impl AsFd for Terminal {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stdin.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
 /// Stops the shim, and with it all of its process group, until they are continued: the worker was
-/// stopped, and the shell above waits to hear that from its own job, as after Ctrl-Z.
+/// stopped, and the shell above waits to hear that from its own job, as after Ctrl-Z. Tells whether a
+/// SIGCONT waits then, which also it does when it came first.
 ///
 /// One signal for all of them at once: were the shim to stop a moment after the others, the shell
 /// could continue the job in between, and the shim would sleep on. The kernel lets nobody stop whom no
-/// shell could continue: PID 1 and orphaned process groups go on.
-pub fn suspend() {
+/// shell could continue: PID 1 and orphaned process groups go on, with no SIGCONT. To try it all the
+/// same would lose one, since a stop signal takes it out of the queue (signal(7)).
+pub fn suspend() -> bool {
     let stop = SigSet::from(Signal::SIGTSTP);
+    if std::process::id() == 1 || kernel::is_pending(libc::SIGCONT) {
+        return kernel::is_pending(libc::SIGCONT);
+    }
     if stop.thread_unblock().is_ok() {
         let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
         let _ = stop.thread_block();
     }
+    kernel::is_pending(libc::SIGCONT)
+}
+
+/// Sends a signal to the shim's own process group: the job that the shell above knows.
+pub fn tell_job(signal: super::Signal) {
+    let _: nix::Result<()> = kernel::kill(Pid::from_raw(0), signal.number());
 }

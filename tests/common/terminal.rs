@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -81,6 +81,15 @@ impl Terminal {
             assert!(Instant::now() < deadline, "no {text:?} on the screen: {:?}", self.seen);
             self.look();
         }
+    }
+
+    /// Whether this comes to stand on the screen within the time.
+    pub fn shows(&mut self, text: &str, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.seen.contains(text) && Instant::now() < deadline {
+            self.look();
+        }
+        self.seen.contains(text)
     }
 
     /// What stands on the screen that nobody waited for.
