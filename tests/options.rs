@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
+use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
 
 use crate::common::{
     Folder, Running, Shim, children, eventually, fixture, kill, left_behind, silent_server,
@@ -236,6 +236,80 @@ fn the_reap_grace_has_an_end() {
     drop(stdin);
     assert!(shim.line().starts_with("15 from"));
     assert_eq!(shim.end().code, 5);
+}
+
+#[test]
+fn a_stop_ends_the_reap_grace() {
+    let script = format!("{} echo 64 & read line; exit 5", fixture("worker").display());
+    let shim = Shim::command("run").worker(["sh", "-c", &script]);
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        let shim = shim.clone().options(["--reap-grace", "1h"]).pid1();
+        let (mut shim, stdin) = shim.spawn_with_stdin();
+        shim.expect_line("ready");
+        drop(stdin);
+        assert!(shim.line().starts_with("15 from"));
+        // One that asks for nothing does not.
+        shim.signal(SIGWINCH);
+        shim.signal(signal);
+        assert_eq!(shim.end().code, 5);
+    }
+}
+
+#[test]
+fn what_is_stopped_ends_within_the_reap_grace_as_well() {
+    let script = "sleep 1000 & kill -STOP $!; exit 5";
+    let shim = Shim::command("run").worker(["sh", "-c", script]).options(["--reap-grace", "1h"]);
+    assert_eq!(shim.output().code, 5);
+    assert_eq!(shim.pid1().output().code, 5);
+}
+
+#[test]
+fn a_rewrite_counts_before_the_worker_is_there_as_well() {
+    let (_server, url) = silent_server();
+    let shim = Shim::run(["sleep"]).registers("early", url).under::<&str>([]);
+    let shim = shim.options(["--register-timeout", "500ms"]);
+    let rewrites = ["--rewrite-signal", "TERM:0", "--rewrite-signal", "HUP:TSTP"];
+    let mut harmless = shim.clone().options(rewrites).spawn();
+    harmless.armed();
+    harmless.signal(SIGTERM);
+    harmless.signal(SIGHUP);
+    let worker = harmless.worker_pid();
+    eventually("a stop", || status_field(worker, "State")?.starts_with('T').then_some(()));
+    harmless.signal(SIGCONT);
+    harmless.expect_line("ready");
+    harmless.signal(40);
+    assert_eq!(harmless.end().code, 128 + 40);
+    let ends = shim.options(["--rewrite-signal", "TERM:QUIT"]).spawn();
+    ends.armed();
+    ends.signal(SIGTERM);
+    let ended = ends.end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (143, ""), "{ended:?}");
+}
+
+/// setpgid(2): one child stays behind in the worker's first group, the other has a group for it.
+#[test]
+fn in_group_scope_a_worker_that_has_left_its_group_still_gets_signals() {
+    let script = "
+import os, signal
+def child():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    return pid
+signal.signal(signal.SIGTERM, lambda *_: os._exit(6))
+child()
+other = child()
+os.setpgid(other, other)
+os.setpgid(0, other)
+print('ready', flush=True)
+while True:
+    signal.pause()
+";
+    let shim = Shim::command("run").worker(["python3", "-c", script]).pid1();
+    let mut shim = shim.options(["--signal-scope", "group"]).spawn();
+    shim.expect_line("ready");
+    shim.signal(SIGTERM);
+    assert_eq!(shim.end().code, 6);
 }
 
 #[test]

@@ -88,6 +88,14 @@ fn twenty_thousand_orphans_are_reaped_in_a_burst_and_in_a_stream() {
     assert_eq!(running.end().code, 7);
 }
 
+/// Of all that prctl(2) does, the shim needs nothing but that.
+#[test]
+fn a_shim_that_may_be_no_subreaper_warns_and_runs_the_worker() {
+    let mut running = Shim::run(["exit", "7"]).under(["deny:prctl"]).spawn();
+    running.expect_log("a subreaper: orphans go to another");
+    assert_eq!(running.end().code, 7);
+}
+
 /// What an engine's health probe leaves behind came from outside: its parent is not in here.
 #[test]
 fn orphans_of_processes_from_outside_the_container_leave_no_zombie() {

@@ -1,6 +1,7 @@
 //! Signals: what is sent to the shim reaches the worker, at any moment, and nothing else does.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +11,7 @@ use nix::libc;
 
 use crate::common::{
     Folder, Redis, Running, Shim, children, eventually, fixture, found_out, holds, kill,
-    silent_server, status_field, try_kill,
+    silent_server, skip, status_field, try_kill,
 };
 
 /// Every signal that can be caught and is not about the shim's own children; SIGTERM, on which the
@@ -49,6 +50,53 @@ fn every_signal_that_can_be_caught_reaches_the_worker() {
         assert_eq!(check(shim.pid1()), Ok(()));
     }
     found_out(check(Shim::faulty("no-forward").pid1()), "no line in time");
+}
+
+/// Each signal that a worker in this language can handle, one after the other: `{number}` on a line.
+fn each_signal_reaches(worker: &[&str], signals: &[i32]) {
+    for shim in [Shim::command("run"), Shim::command("run").pid1()] {
+        // A shell can't trap what was ignored when it started.
+        let mut running = shim.worker(worker).under::<&str>([]).spawn();
+        running.expect_line("ready");
+        for signal in signals {
+            running.signal(*signal);
+            running.expect_line(&signal.to_string());
+        }
+        assert_eq!(running.end().code, 0);
+    }
+}
+
+/// libc keeps 32 and 33 for itself, and lets no program handle them.
+fn is_of_libc(signal: i32) -> bool {
+    [32, 33].contains(&signal)
+}
+
+#[test]
+fn a_worker_in_bash_gets_every_signal_that_bash_can_trap() {
+    let script = "for s in {1..64}; do trap \"echo $s\" $s; done 2>/dev/null; trap - CHLD
+        trap 'echo 15; kill $!; exit 0' TERM; sleep 1000 & echo ready; while :; do wait; done";
+    let signals: Vec<i32> = to_be_forwarded().filter(|signal| !is_of_libc(*signal)).collect();
+    each_signal_reaches(&["bash", "-c", script], &signals);
+}
+
+/// Node knows no real-time signals.
+#[test]
+fn a_worker_in_node_gets_every_signal_that_node_can_handle() {
+    if !Path::new("/usr/bin/node").exists() && !Path::new("/usr/local/bin/node").exists() {
+        return skip("node is not installed");
+    }
+    // Some numbers have two names.
+    let script = "const names = new Map(Object.entries(require('os').constants.signals).map(([n, s]) => [s, n]));
+        for (const [number, name] of names) {
+            if (!['SIGKILL', 'SIGSTOP', 'SIGCHLD'].includes(name))
+                process.on(name, () => {
+                    require('fs').writeSync(1, number + '\\n');
+                    if (name === 'SIGTERM') process.exit(0);
+                });
+        }
+        setInterval(() => {}, 1 << 30); console.log('ready')";
+    let signals: Vec<i32> = to_be_forwarded().filter(|signal| *signal < 32).collect();
+    each_signal_reaches(&["node", "-e", script], &signals);
 }
 
 #[test]
@@ -189,6 +237,24 @@ fn a_signal_that_ends_no_process_does_not_end_the_run_before_the_worker_is_there
     // The highest number is read last, so that the others are already survived.
     running.signal(40);
     assert_eq!(running.end().code, 128 + 40);
+}
+
+/// A stop is the one that shows however early it comes: what a worker ignores, by default too, the
+/// kernel throws away.
+#[test]
+fn a_signal_that_came_before_the_worker_and_ends_nobody_reaches_it() {
+    for shim in [Shim::run(["sleep"]), Shim::run(["sleep"]).pid1()] {
+        let (connection, mut running) = registering(shim);
+        running.signal(libc::SIGTSTP);
+        // The registration has failed: the worker starts.
+        drop(connection);
+        let worker = running.worker_pid();
+        eventually("a stop", || status_field(worker, "State")?.starts_with('T').then_some(()));
+        running.signal(libc::SIGCONT);
+        running.expect_line("ready");
+        running.signal(libc::SIGTERM);
+        assert_eq!(running.end().code, 143);
+    }
 }
 
 /// A search in tens of thousands of folders makes the time between clone and exec long enough.
