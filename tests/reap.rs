@@ -88,6 +88,28 @@ fn twenty_thousand_orphans_are_reaped_in_a_burst_and_in_a_stream() {
     assert_eq!(running.end().code, 7);
 }
 
+/// prctl(2): PR_SET_CHILD_SUBREAPER.
+fn an_orphan_becomes_the_shims(shim: Shim) -> Result<(), String> {
+    let script = "(sleep 1000 & echo $!); exec sleep 1000";
+    let mut running = shim.worker(["sh", "-c", script]).spawn();
+    let orphan = running.try_line()?.parse().expect("a pid");
+    let shim = running.pid().to_string();
+    let adopted =
+        running.within("the adoption", || (status_field(orphan, "PPid")? == shim).then_some(()));
+    kill(orphan, libc::SIGKILL);
+    running.try_signal(libc::SIGTERM)?;
+    let ended = running.try_end()?;
+    holds(ended.code == 143, || format!("{ended:?}")).and(adopted)
+}
+
+#[test]
+fn a_shim_that_is_not_pid_1_makes_itself_a_subreaper() {
+    use an_orphan_becomes_the_shims as check;
+    assert_eq!(check(Shim::command("run")), Ok(()));
+    let faulty = Shim::faulty("no-subreaper").patient(Duration::from_secs(1));
+    found_out(check(faulty), "the adoption");
+}
+
 /// Of all that prctl(2) does, the shim needs nothing but that.
 #[test]
 fn a_shim_that_may_be_no_subreaper_warns_and_runs_the_worker() {
@@ -102,7 +124,7 @@ fn orphans_of_processes_from_outside_the_container_leave_no_zombie() {
     let mut running = Shim::run(["echo"]).pid1().spawn();
     running.expect_line("ready");
     let (shim, worker) = (running.pid(), running.worker_pid());
-    let script = "i=0; while [ $i -lt 300 ]; do (true & ); i=$((i + 1)); done";
+    let script = "i=0; while [ $i -lt 1000 ]; do (true & ); i=$((i + 1)); done";
     let status = Command::new("nsenter")
         .args(["--target", &shim.to_string(), "--pid", "--", "sh", "-c", script])
         .status();

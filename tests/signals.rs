@@ -189,7 +189,7 @@ fn sigterm_is_never_lost(shim: &Shim, runs: u32) -> Result<(), String> {
 
 #[test]
 fn a_sigterm_in_the_first_milliseconds_is_never_lost_as_pid_1() {
-    assert_eq!(sigterm_is_never_lost(&Shim::run(["sleep"]).pid1(), 400), Ok(()));
+    assert_eq!(sigterm_is_never_lost(&Shim::run(["sleep"]).pid1(), 1000), Ok(()));
     let faulty = Shim::faulty("forgets-early-signals").task(["sleep"]).pid1();
     found_out(sigterm_is_never_lost(&faulty, 400), "the shim's end");
 }
@@ -198,8 +198,8 @@ fn a_sigterm_in_the_first_milliseconds_is_never_lost_as_pid_1() {
 fn a_sigterm_while_the_worker_is_being_registered_is_never_lost() {
     let redis = Redis::start();
     let shim = Shim::run(["sleep"]).registers("early", redis.url());
-    assert_eq!(sigterm_is_never_lost(&shim.clone().pid1(), 200), Ok(()));
-    assert_eq!(sigterm_is_never_lost(&shim, 200), Ok(()));
+    assert_eq!(sigterm_is_never_lost(&shim.clone().pid1(), 1000), Ok(()));
+    assert_eq!(sigterm_is_never_lost(&shim, 1000), Ok(()));
 }
 
 /// Caught while it registers, at a server that accepts and says nothing, with all the time it wants.

@@ -93,6 +93,7 @@ fn deaths_and_sigterms(shim: &Shim, runs: u32) -> Result<(), String> {
 fn a_death_that_races_with_a_sigterm_gives_one_of_the_two_right_codes() {
     assert_eq!(deaths_and_sigterms(&Shim::command("run"), 2000), Ok(()));
     found_out(deaths_and_sigterms(&Shim::faulty("zero-on-signal-death"), 400), "0 after");
+    found_out(deaths_and_sigterms(&Shim::faulty("loses-sigchld"), 2000), "the shim's end");
 }
 
 /// Voluntary context switches of each thread; proc_pid_status(5).

@@ -341,6 +341,11 @@ impl Container {
         output(program("docker").args(["exec", &self.id]).args(arguments))
     }
 
+    /// `docker kill` with this signal.
+    pub fn kill(&self, signal: &str) {
+        docker(["kill", "-s", signal, &self.id]);
+    }
+
     /// `docker stop`, which kills after 30 seconds; the exit code.
     pub fn stop(&self) -> i32 {
         docker(["stop", "-t", "30", &self.id]);

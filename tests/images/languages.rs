@@ -60,6 +60,20 @@ fn a_static_worker_in_an_empty_image_is_stopped_gracefully() {
 }
 
 #[test]
+fn the_signals_that_the_engine_is_told_to_send_reach_the_worker() {
+    let arguments = ["--stop-signal", "QUIT", &scratch_image(), "/worker", "echo", "3"];
+    let worker = Container::start(arguments);
+    worker.wait_for("ready");
+    worker.kill("RTMIN+3");
+    worker.wait_for("37 from ");
+    worker.kill("WINCH");
+    worker.wait_for("28 from ");
+    assert_eq!(worker.stop(), 0);
+    let logs = worker.logs();
+    assert!(logs.contains("\n3 from ") && !logs.contains("15 from "), "{logs}");
+}
+
+#[test]
 fn a_node_worker_is_stopped_gracefully() {
     let image = build_worker("version-guard-tests/node", &[("GIT_SHA", SHA)]);
     let worker = "process.on('SIGTERM', () => { console.log('stopped'); process.exit(8) });
