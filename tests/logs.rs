@@ -168,7 +168,7 @@ fn with_broken_log(shim: Shim, broken: &Broken) -> Ended {
             (command, Some(OwnedFd::from(window)))
         }
     };
-    let ended = Running::new(command.spawn().unwrap(), false).end();
+    let ended = Running::start(&mut command, false).end();
     drop(reader);
     ended
 }
@@ -244,7 +244,7 @@ fn a_log_whose_reader_wakes_up_late_still_starts_the_worker_and_then_gets_its_li
     let (mut reader, writer) = pipe().unwrap();
     let mut command = Shim::run(["exit", "7"]).to_command();
     command.stderr(writer);
-    let ended = Running::new(command.spawn().unwrap(), false).end();
+    let ended = Running::start(&mut command, false).end();
     drop(command);
     assert_eq!(ended.code, 7);
     let mut text = String::new();

@@ -116,8 +116,7 @@ fn what_the_shim_does_to_itself_stays_its_own(shim: Shim) -> Result<(), String> 
     let mut command = shim.task(["echo"]).pid1().to_command();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let child = command.stderr(Stdio::from(writer)).spawn().expect("a shim");
-    let mut running = Running::new(child, true).with(patience);
+    let mut running = Running::start(command.stderr(Stdio::from(writer)), true).with(patience);
     running.try_line()?;
     for signal in [libc::SIGUSR1, libc::SIGTERM] {
         running.signal(signal);

@@ -169,8 +169,8 @@ fn a_command_is_looked_for_as_execvp_does() {
         let (path, command) = (path.replace("ROOT", root), command.replace("ROOT", root));
         let shim = Shim::command("run").worker([&command]).arguments(EXIT_7).env("PATH", &path);
         let mut started = shim.to_command();
-        let child = started.current_dir(folder.path(directory)).spawn().expect("a shim");
-        let ended = Running::new(child, false).end();
+        started.current_dir(folder.path(directory));
+        let ended = Running::start(&mut started, false).end();
         assert_eq!(ended.code, code, "{command} in {path}: {ended:?}");
         assert!(ended.stderr.contains(words), "{command} in {path}: {ended:?}");
     }

@@ -459,8 +459,8 @@ fn a_watched_table_is_drawn_over_itself_and_fits_the_terminal() {
     for number in 0..30 {
         old_style(&redis, &format!("worker-{number}"), OLD, "x");
     }
-    let child = on_a_terminal(&verify(&redis).options(["--watch"])).spawn().expect("script");
-    let mut watching = Running::new(child, false);
+    let mut command = on_a_terminal(&verify(&redis).options(["--watch"]));
+    let mut watching = Running::start(&mut command, false);
     let mut lines = Vec::new();
     while lines.iter().filter(|line: &&String| line.contains("TYPE")).count() < 3 {
         lines.push(watching.line());

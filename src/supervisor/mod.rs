@@ -120,7 +120,9 @@ impl Supervisor {
             Ok(worker) => worker,
             Err(failure) => {
                 // Who could not be executed took it all the same.
-                lent.inspect(|terminal| terminal.take());
+                if let Some(terminal) = lent {
+                    terminal.take();
+                }
                 error!("{failure}");
                 return Exit::NotStarted(failure);
             }
@@ -205,9 +207,12 @@ impl Supervisor {
         [signal, forwarded].iter().any(|signal| [Signal::TERM, Signal::INT].contains(signal))
     }
 
-    /// Asks what the worker has left behind to end, and waits until it has, at most this long.
+    /// Asks what the worker has left behind to end, and waits until it has, at most this long, or until
+    /// the shim is asked to end itself.
     fn until_childless(&mut self, worker: &Worker, grace: Duration) {
         let deadline = Instant::now() + grace;
+        // What has come by now was the worker's.
+        while self.signals.waiting().is_some() {}
         for pid in remains::descendants() {
             // Who is stopped takes the one only after the other.
             for signal in [Signal::TERM, Signal::CONT] {

@@ -1,9 +1,7 @@
 //! The terminal: whose process group stands in its foreground; tty_ioctl(4), credentials(7).
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -24,18 +22,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The controlling terminal; `None` where there is none, or where the shim's process group has no
-    /// number in its PID namespace and could never get the foreground back.
+    /// The controlling terminal, on whichever standard stream it is; `None` where it is on none, or
+    /// where the shim's process group has no number in its PID namespace and could never get the
+    /// foreground back.
     pub fn controlling() -> Option<Self> {
-        let by_name = || {
-            let mut options = File::options();
-            options.read(true).write(true).custom_flags(libc::O_NOCTTY);
-            options.open("/dev/tty").map(OwnedFd::from)
-        };
-        // A root may have no /dev/tty.
-        let descriptor = by_name().or_else(|_| io::stdin().as_fd().try_clone_to_owned()).ok()?;
+        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+        let mut streams = [input.as_fd(), output.as_fd(), error.as_fd()].into_iter();
+        let terminal = streams.find(|stream| tcgetpgrp(stream).is_ok())?;
         let own = getpgrp();
-        (own.as_raw() != 0 && tcgetpgrp(&descriptor).is_ok()).then_some(Self { descriptor, own })
+        let descriptor = terminal.try_clone_to_owned().ok()?;
+        (own.as_raw() != 0).then_some(Self { descriptor, own })
     }
 
     /// Whether the worker is to have the foreground from the start: the shim has it, and hands its

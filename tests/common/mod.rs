@@ -227,17 +227,14 @@ impl Shim {
 
     /// Starts it.
     pub fn spawn(&self) -> Running {
-        let mut command = self.to_command();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Running::new(child, self.pid1).with(self.patience)
+        Running::start(&mut self.to_command(), self.pid1).with(self.patience)
     }
 
     /// Starts it with a pipe for its standard input, which the worker waits for the end of.
     pub fn spawn_with_stdin(&self) -> (Running, ChildStdin) {
-        let mut command = self.to_command();
-        let mut child = command.stdin(Stdio::piped()).spawn().expect("a shim");
-        let stdin = child.stdin.take().expect("a pipe");
-        (Running::new(child, self.pid1), stdin)
+        let mut running = Running::start(self.to_command().stdin(Stdio::piped()), self.pid1);
+        let stdin = running.child.stdin.take().expect("a pipe");
+        (running, stdin)
     }
 
     /// Runs it to its end.
@@ -290,11 +287,12 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn new(mut child: Child, pid1: bool) -> Self {
+    pub fn start(command: &mut Command, pid1: bool) -> Self {
+        let started = Instant::now();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = Stream::new(child.stdout.take());
         let stderr = Stream::new(child.stderr.take());
-        let (pid, started) = (OnceCell::new(), Instant::now());
-        Self { child, pid1, pid, started, patience: DEADLINE, stdout, stderr }
+        Self { child, pid1, pid: OnceCell::new(), started, patience: DEADLINE, stdout, stderr }
     }
 
     /// The shim's pid, as this process sees it.
