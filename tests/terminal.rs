@@ -25,6 +25,16 @@ fn shim_with(worker: &str) -> String {
     format!("{} run -- {worker}\n", binary().display())
 }
 
+/// A script around the shim, run from an interactive shell.
+fn script(text: &str) -> Terminal {
+    let text = text
+        .replace("SHIM", &binary().display().to_string())
+        .replace("WORKER", &fixture("worker").display().to_string());
+    let mut terminal = shell();
+    terminal.type_in(&format!("sh -c '{text}'\n"));
+    terminal
+}
+
 /// The pids of the shim, the only child of this process, and of the worker, its own.
 fn shim_and_worker(parent: i32) -> (i32, i32) {
     let shim = only_child(parent);
@@ -162,9 +172,7 @@ fn a_suspended_worker_goes_on_in_the_background() {
 
 #[test]
 fn a_script_around_the_shim_is_suspended_with_it() {
-    let mut terminal = shell();
-    let shim = binary();
-    terminal.type_in(&format!("sh -c '{} run -- cat; echo after $?'\n", shim.display()));
+    let mut terminal = script("SHIM run -- cat; echo after $?");
     let (shim, worker) = shim_and_worker(only_child(terminal.pid()));
     terminal.type_in("one\n");
     terminal.expect("one\r\none");
@@ -280,7 +288,7 @@ fn a_job_that_came_back_by_bg_and_fg_reads_from_the_terminal() {
     terminal.type_in(CTRL_Z);
     terminal.expect("Stopped");
     terminal.type_in("bg\n");
-    eventually("both run", || (state(shim) == "S" && state(worker) == "S").then_some(()));
+    eventually("both run", || runs(&[shim, worker]).then_some(()));
     terminal.type_in("fg\n");
     terminal.expect("fg\r\n");
     terminal.expect("\r\n");
@@ -291,12 +299,8 @@ fn a_job_that_came_back_by_bg_and_fg_reads_from_the_terminal() {
 
 #[test]
 fn the_terminal_comes_back_from_a_worker_that_has_ended() {
-    let mut terminal = shell();
-    // A script, which does not fetch it by itself as an interactive shell does.
-    terminal.type_in(&format!(
-        "sh -c '{} run -- true; echo over; read line; echo got $line'\n",
-        binary().display()
-    ));
+    // A script does not fetch it by itself, as an interactive shell does.
+    let mut terminal = script("SHIM run -- true; echo over; read line; echo got $line");
     terminal.expect("\r\nover");
     terminal.type_in("this\n");
     terminal.expect("got this");
@@ -304,11 +308,7 @@ fn the_terminal_comes_back_from_a_worker_that_has_ended() {
 
 #[test]
 fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
-    let mut terminal = shell();
-    terminal.type_in(&format!(
-        "sh -c '{0} run -- /nowhere; {0} run -- cat; echo over'\n",
-        binary().display()
-    ));
+    let mut terminal = script("SHIM run -- /nowhere; SHIM run -- cat; echo over");
     terminal.expect("is not found");
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_D);
@@ -317,12 +317,7 @@ fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
 
 #[test]
 fn ctrl_c_ends_the_script_around_the_shim_with_the_worker() {
-    let mut terminal = shell();
-    terminal.type_in(&format!(
-        "sh -c 'while :; do {} run -- {} sleep; done'\n",
-        binary().display(),
-        fixture("worker").display()
-    ));
+    let mut terminal = script("while :; do SHIM run -- WORKER sleep; done");
     terminal.expect("\r\nready");
     interrupt(&mut terminal);
     terminal.type_in("echo code $?\n");
@@ -331,12 +326,7 @@ fn ctrl_c_ends_the_script_around_the_shim_with_the_worker() {
 
 #[test]
 fn a_signal_that_was_meant_for_the_shim_alone_does_not_end_the_script_around_it() {
-    let mut terminal = shell();
-    terminal.type_in(&format!(
-        "sh -c '{} run -- {} sleep; echo after $?'\n",
-        binary().display(),
-        fixture("worker").display()
-    ));
+    let mut terminal = script("SHIM run -- WORKER sleep; echo after $?");
     terminal.expect("\r\nready");
     let (shim, _) = shim_and_worker(only_child(terminal.pid()));
     kill(shim, libc::SIGINT);

@@ -94,9 +94,8 @@ impl Supervisor {
     /// Takes a signal that comes before there is a worker.
     fn keep(&mut self, received: Received) {
         let signal = received.signal;
-        let ends = |signal: Signal| signal.terminates();
-        if ends(signal)
-            && self.options.rewritten(signal).is_some_and(ends)
+        if signal.terminates()
+            && self.options.rewritten(signal).is_some_and(Signal::terminates)
             && !kernel::ignored_on_entry(signal.number())
         {
             self.interrupted_by.get_or_insert(signal);
