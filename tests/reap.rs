@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::common::{Shim, children, eventually, found_out, holds, kill, status_field};
+use crate::common::{Shim, children, eventually, found_out, holds, status_field, try_kill};
 
 /// All children but the worker, with their states of proc(5).
 fn others(shim: i32, worker: i32) -> Vec<(i32, String)> {
@@ -19,7 +19,7 @@ fn others(shim: i32, worker: i32) -> Vec<(i32, String)> {
 fn orphans_are_reaped(shim: Shim) -> Result<(), String> {
     let mut running = shim.task(["orphans", "20"]).spawn();
     running.try_line()?;
-    let (shim, worker) = (running.pid(), running.worker_pid());
+    let (shim, worker) = (running.try_pid()?, running.try_worker_pid()?);
     running
         .within("the burial", || others(shim, worker).is_empty().then_some(()))
         .map_err(|reason| format!("{reason}: {:?}", others(shim, worker)))?;
@@ -41,9 +41,9 @@ fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
 fn a_burst_is_reaped(shim: Shim, count: usize, worker_too: bool) -> Result<(), String> {
     let mut running = shim.task(["orphans-on-demand", &count.to_string()]).spawn();
     running.try_line()?;
-    let (shim, worker) = (running.pid(), running.worker_pid());
-    running.signal(libc::SIGSTOP);
-    kill(worker, libc::SIGUSR1);
+    let (shim, worker) = (running.try_pid()?, running.try_worker_pid()?);
+    running.try_signal(libc::SIGSTOP)?;
+    try_kill(worker, libc::SIGUSR1)?;
     running.try_line()?;
     running.within("the orphans' end", || {
         let zombies =
@@ -51,13 +51,13 @@ fn a_burst_is_reaped(shim: Shim, count: usize, worker_too: bool) -> Result<(), S
         (zombies == count).then_some(())
     })?;
     if worker_too {
-        kill(worker, libc::SIGTERM);
+        try_kill(worker, libc::SIGTERM)?;
         running.within("the worker's end", || {
             status_field(worker, "State")?.starts_with('Z').then_some(())
         })?;
-        running.signal(libc::SIGCONT);
+        running.try_signal(libc::SIGCONT)?;
     } else {
-        running.signal(libc::SIGCONT);
+        running.try_signal(libc::SIGCONT)?;
         running.within("the burial", || others(shim, worker).is_empty().then_some(()))?;
         running.try_signal(libc::SIGTERM)?;
     }
@@ -93,10 +93,10 @@ fn an_orphan_becomes_the_shims(shim: Shim) -> Result<(), String> {
     let script = "(sleep 1000 & echo $!); exec sleep 1000";
     let mut running = shim.worker(["sh", "-c", script]).spawn();
     let orphan = running.try_line()?.parse().expect("a pid");
-    let shim = running.pid().to_string();
+    let shim = running.try_pid()?.to_string();
     let adopted =
         running.within("the adoption", || (status_field(orphan, "PPid")? == shim).then_some(()));
-    kill(orphan, libc::SIGKILL);
+    try_kill(orphan, libc::SIGKILL)?;
     running.try_signal(libc::SIGTERM)?;
     let ended = running.try_end()?;
     holds(ended.code == 143, || format!("{ended:?}")).and(adopted)

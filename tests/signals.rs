@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use crate::common::{
-    Folder, Redis, Running, Shim, children, eventually, fixture, found_out, holds, kill,
+    Folder, Redis, Running, Shim, children, eventually, fixture, found_out, has_ended, holds, kill,
     silent_server, skip, status_field, try_kill,
 };
 
@@ -27,7 +27,7 @@ fn every_signal_reaches_the_worker(shim: Shim) -> Result<(), String> {
     let sender_is_pid_1 = shim.has_pid1();
     let mut running = shim.task(["echo"]).spawn();
     holds(running.try_line()? == "ready", || "not ready".into())?;
-    let sender = if sender_is_pid_1 { 1 } else { running.pid() };
+    let sender = if sender_is_pid_1 { 1 } else { running.try_pid()? };
     for signal in to_be_forwarded() {
         running.try_signal(signal)?;
         let line = running.try_line()?;
@@ -119,7 +119,7 @@ fn what_the_shim_does_to_itself_stays_its_own(shim: Shim) -> Result<(), String> 
     let mut running = Running::start(command.stderr(Stdio::from(writer)), true).with(patience);
     running.try_line()?;
     for signal in [libc::SIGUSR1, libc::SIGTERM] {
-        running.signal(signal);
+        running.try_signal(signal)?;
         let line = running.try_line()?;
         holds(line == format!("{signal} from 1"), || format!("the worker got {line}"))?;
     }
@@ -138,7 +138,7 @@ fn a_sigpipe_that_the_shim_raises_on_itself_is_not_forwarded() {
 fn in_charge(running: &Running) -> Result<i32, String> {
     let everything = format!("{:016x}", !(1_u64 << 8 | 1 << 18));
     let deadline = Instant::now() + running.patience();
-    let shim = running.pid();
+    let shim = running.try_pid()?;
     while status_field(shim, "SigBlk").is_none_or(|blocked| blocked != everything) {
         if Instant::now() > deadline {
             return Err("the shim never takes charge of its signals".into());
@@ -157,7 +157,7 @@ fn start_up(shim: &Shim) -> Result<Duration, String> {
         let start = Instant::now();
         running.try_line()?;
         longest = longest.max(start.elapsed());
-        kill(shim, libc::SIGTERM);
+        try_kill(shim, libc::SIGTERM)?;
         running.try_end()?;
     }
     Ok(longest)
@@ -176,7 +176,7 @@ fn sigterm_is_never_lost(shim: &Shim, runs: u32) -> Result<(), String> {
         while start.elapsed() < moment {
             std::hint::spin_loop();
         }
-        kill(shim, libc::SIGTERM);
+        try_kill(shim, libc::SIGTERM)?;
         let ended = running.try_end().map_err(|reason| format!("{moment:?}: {reason}"))?;
         holds(ended.code == 143, || format!("{moment:?}: {ended:?}"))?;
         *if ended.stdout.is_empty() { &mut without } else { &mut with_worker } += 1;
@@ -285,7 +285,7 @@ fn a_worker_that_can_not_be_signalled_does_not_end_the_shim(shim: Shim) -> Resul
     ]);
     let mut running = shim.spawn();
     running.try_line()?;
-    let worker = running.worker_pid();
+    let worker = running.try_worker_pid()?;
     for signal in [libc::SIGUSR1, libc::SIGTERM, 40] {
         running.try_signal(signal)?;
     }
@@ -329,7 +329,7 @@ fn the_workers_end_is_seen_in_a_storm(shim: Shim) -> Result<(), String> {
     // What waits counts for the whole user, and no more than the limit lets the others' tests starve.
     let mut running = shim.behind(["prlimit", "--sigpending=5000", "--"]).spawn();
     running.try_line()?;
-    let (pid, worker) = (running.pid(), running.worker_pid());
+    let (pid, worker) = (running.try_pid()?, running.try_worker_pid()?);
     thread::scope(|scope| {
         let storm = scope.spawn(|| {
             let (start, mut sent) = (Instant::now(), 0_u32);
@@ -348,7 +348,7 @@ fn the_workers_end_is_seen_in_a_storm(shim: Shim) -> Result<(), String> {
         let blown = running.within("a storm that the shim can't keep up with", queued);
         kill(worker, libc::SIGKILL);
         let killed = Instant::now();
-        let gone = running.within("the shim's end in a storm", || is_gone(pid).then_some(()));
+        let gone = running.within("the shim's end in a storm", || has_ended(pid).then_some(()));
         let took = killed.elapsed();
         over.store(true, Ordering::Relaxed);
         let rate = storm.join().expect("a storm");
@@ -358,10 +358,6 @@ fn the_workers_end_is_seen_in_a_storm(shim: Shim) -> Result<(), String> {
     })?;
     let ended = running.try_end()?;
     holds(ended.code == 137, || format!("{ended:?}"))
-}
-
-fn is_gone(pid: i32) -> bool {
-    status_field(pid, "State").is_none_or(|state| state.starts_with('Z'))
 }
 
 #[test]
@@ -376,16 +372,16 @@ fn no_real_time_signal_is_lost(shim: Shim) -> Result<(), String> {
     const EACH: usize = 500;
     let mut running = shim.task(["echo"]).spawn();
     running.try_line()?;
-    running.signal(libc::SIGSTOP);
+    running.try_signal(libc::SIGSTOP)?;
     // What comes before it stands still, it forwards at once and in the order of the sender.
-    let pid = running.pid();
+    let pid = running.try_pid()?;
     running.within("a stop", || status_field(pid, "State")?.starts_with('T').then_some(()))?;
     for _ in 0..EACH {
         for signal in [64, 34, 47] {
             running.try_signal(signal)?;
         }
     }
-    running.signal(libc::SIGCONT);
+    running.try_signal(libc::SIGCONT)?;
     // SIGCONT itself is forwarded, too.
     let expected = [(libc::SIGCONT, 1), (34, EACH), (47, EACH), (64, EACH)];
     for signal in
@@ -394,7 +390,7 @@ fn no_real_time_signal_is_lost(shim: Shim) -> Result<(), String> {
         let line = running.try_line()?;
         holds(line.starts_with(&format!("{signal} ")), || format!("{line} and not {signal}"))?;
     }
-    running.signal(libc::SIGTERM);
+    running.try_signal(libc::SIGTERM)?;
     let line = running.try_line()?;
     holds(line.starts_with("15 "), || format!("one too many: {line}"))
 }
@@ -415,7 +411,7 @@ fn real_time_signals_arrive_all_and_in_order() {
 fn a_stop_is_no_end(shim: Shim) -> Result<(), String> {
     let mut running = shim.task(["echo"]).spawn();
     running.try_line()?;
-    let worker = running.worker_pid();
+    let worker = running.try_worker_pid()?;
     for _ in 0..3 {
         try_kill(worker, libc::SIGSTOP)?;
         running.within("the worker's stop", || {
@@ -451,7 +447,7 @@ fn earlier_children_are_buried(shim: Shim) -> Result<(), String> {
     let script = "(exit 3) & sleep 0.1 & exec \"$@\"";
     let mut running = shim.task(["orphans", "0"]).behind(["sh", "-c", script, "sh"]).spawn();
     running.try_line()?;
-    let shim = running.pid();
+    let shim = running.try_pid()?;
     running.within("the burial of all children but the worker", || {
         (children(shim).len() == 1).then_some(())
     })?;

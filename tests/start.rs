@@ -11,7 +11,7 @@ use nix::libc;
 
 use crate::common::{
     Folder, Redis, Running, Sandbox, Shim, binary, eventually, fixture, found_out, holds, kill,
-    silent_server, status_field,
+    silent_server, status_field, try_kill,
 };
 
 const EXIT_7: [&str; 2] = ["exit", "7"];
@@ -355,12 +355,12 @@ fn a_pipe_ends_when_the_worker_closes_it(shim: Shim) -> Result<(), String> {
     let script = "echo ready; kill -STOP $$; exec 9>&-; exec sleep 1000";
     let mut running = pipe.given_to(shim.worker(["sh", "-c", script])).spawn();
     running.try_line()?;
-    let worker = running.worker_pid();
+    let worker = running.try_worker_pid()?;
     running.within("the worker's stop", || is_stopped(worker).then_some(()))?;
     holds(!pipe.is_at_its_end(), || "the worker has not got the pipe".into())?;
-    kill(worker, libc::SIGCONT);
+    try_kill(worker, libc::SIGCONT)?;
     running.within("the pipe's end", || pipe.is_at_its_end().then_some(()))?;
-    kill(worker, libc::SIGKILL);
+    try_kill(worker, libc::SIGKILL)?;
     running.try_end().map(drop)
 }
 
@@ -460,10 +460,10 @@ fn the_shim_leaves_its_folder(shim: Shim) -> Result<(), String> {
     let mut running = shim.spawn();
     running.try_line()?;
     let place = |pid| fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-    let worker = place(running.worker_pid());
+    let worker = place(running.try_worker_pid()?);
     let expected: PathBuf = folder.path("").components().collect();
     holds(worker == expected, || format!("the worker is in {}", worker.display()))?;
-    let shim = running.pid();
+    let shim = running.try_pid()?;
     running.within("the shim at /", || (place(shim) == Path::new("/")).then_some(()))
 }
 

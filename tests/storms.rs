@@ -15,7 +15,7 @@ fn mixed_signals(shim: Shim, batches: usize) -> Result<(), String> {
     const EACH: usize = 1_000 / (STANDARD.len() + REAL_TIME.len());
     let mut running = shim.task(["echo"]).spawn();
     running.try_line()?;
-    let pid = running.pid();
+    let pid = running.try_pid()?;
     for _ in 0..batches {
         for _ in 0..EACH {
             for signal in STANDARD.into_iter().chain(REAL_TIME) {
@@ -71,7 +71,7 @@ fn deaths_and_sigterms(shim: &Shim, runs: u32) -> Result<(), String> {
     for run in 0..runs {
         let (mut running, stdin) = shim.spawn_with_stdin();
         running.try_line()?;
-        let pid = running.pid();
+        let pid = running.try_pid()?;
         drop(stdin);
         let until = Instant::now() + Duration::from_micros(u64::from(run % 100) * 10);
         while Instant::now() < until {
@@ -116,7 +116,7 @@ fn switches(pid: i32) -> Vec<(String, String)> {
 fn nothing_wakes_in(shim: &Shim, time: Duration) -> Result<(), String> {
     let mut running = shim.clone().task(["sleep"]).spawn();
     running.try_line()?;
-    let pid = running.pid();
+    let pid = running.try_pid()?;
     let settled = eventually("rest", || {
         let before = switches(pid);
         sleep(Duration::from_millis(300));

@@ -297,15 +297,36 @@ impl Running {
 
     /// The shim's pid, as this process sees it.
     pub fn pid(&self) -> i32 {
+        self.try_pid().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same, or why there is none: as PID 1 it may have ended, and taken its pid along, before
+    /// anybody asked.
+    pub fn try_pid(&self) -> Result<i32, String> {
+        if let Some(pid) = self.pid.get() {
+            return Ok(*pid);
+        }
         let child = i32::try_from(self.child.id()).expect("a pid");
-        let pid_1 = || eventually("the PID 1", || children(child).first().copied());
-        *self.pid.get_or_init(|| if self.pid1 { pid_1() } else { child })
+        let pid = if self.pid1 { self.first_child(child, "the PID 1")? } else { child };
+        Ok(*self.pid.get_or_init(|| pid))
     }
 
     /// The pid of the shim's first child, the worker.
     pub fn worker_pid(&self) -> i32 {
-        let shim = self.pid();
-        eventually("a worker", || children(shim).first().copied())
+        self.try_worker_pid().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same of a shim that may have ended too early.
+    pub fn try_worker_pid(&self) -> Result<i32, String> {
+        self.first_child(self.try_pid()?, "a worker")
+    }
+
+    fn first_child(&self, parent: i32, what: &str) -> Result<i32, String> {
+        self.within(what, || match children(parent).first() {
+            Some(child) => Some(Ok(*child)),
+            None if has_ended(parent) => Some(Err(format!("{what}: its parent has ended"))),
+            None => None,
+        })?
     }
 
     /// Sends a signal to the shim.
@@ -315,7 +336,7 @@ impl Running {
 
     /// The same to a shim that may have ended too early.
     pub fn try_signal(&self, signal: i32) -> Result<(), String> {
-        try_kill(self.pid(), signal)
+        try_kill(self.try_pid()?, signal)
     }
 
     /// The next line that the worker writes.
@@ -535,6 +556,11 @@ pub fn silent_server() -> (TcpListener, String) {
 pub fn children(pid: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+/// Whether a process has ended, reaped or not.
+pub fn has_ended(pid: i32) -> bool {
+    status_field(pid, "State").is_none_or(|state| state.starts_with('Z'))
 }
 
 /// Sends a signal by number; libc's own numbers, too.
