@@ -281,8 +281,8 @@ fn a_server_that_speaks_no_tls_is_harmless() {
 fn the_time_limit_is_an_option_with_a_twin() {
     let url = at(Server::silent().port);
     let limit = Duration::from_millis(200);
-    let as_option = worker_for("0", &url).options(["--register-timeout", "200ms"]);
-    let as_twin = worker_for("0", &url).env("VERSION_GUARD_REGISTER_TIMEOUT", "200ms");
+    let as_option = worker_for("0.3", &url).options(["--register-timeout", "200ms"]);
+    let as_twin = worker_for("0.3", &url).env("VERSION_GUARD_REGISTER_TIMEOUT", "200ms");
     for shim in [as_option, as_twin] {
         assert_starts_within(limit + ROOM, &shim);
         let (took, ended) = started_in(&shim);
@@ -290,7 +290,7 @@ fn the_time_limit_is_an_option_with_a_twin() {
         assert!(ended.stderr.contains("no answer within 200ms"), "{ended:?}");
     }
     // Without either it takes longer: the silence is real.
-    assert!(started_in(&worker_for("0", &url)).0 >= LIMIT);
+    assert!(started_in(&worker_for("0.3", &url)).0 >= LIMIT);
 }
 
 /// A worker that waits for SIGTERM, behind a shim whose registration has failed once.

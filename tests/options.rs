@@ -231,7 +231,7 @@ fn a_stop_that_came_before_the_worker_counts_for_the_stop_timeout() {
 fn the_reap_grace_has_an_end() {
     let script = format!("{} echo 64 & read line; exit 5", fixture("worker").display());
     let shim = Shim::command("run").worker(["sh", "-c", &script]);
-    let (mut shim, stdin) = shim.options(["--reap-grace", "100ms"]).pid1().spawn_with_stdin();
+    let (mut shim, stdin) = shim.options(["--reap-grace", "1s"]).pid1().spawn_with_stdin();
     shim.expect_line("ready");
     drop(stdin);
     assert!(shim.line().starts_with("15 from"));

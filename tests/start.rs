@@ -385,10 +385,7 @@ fn a_pipe_is_at_its_end_when_the_worker_ends_and_the_shim_has_not_even_noticed()
     let mut running = pipe.given_to(Shim::run(["sleep"])).spawn();
     running.expect_line("ready");
     let worker = running.worker_pid();
-    eventually("the shim's own work after the start", || {
-        (fs::read_link(format!("/proc/{}/cwd", running.pid())).ok()? == Path::new("/"))
-            .then_some(())
-    });
+    running.has_closed(9);
     running.signal(libc::SIGSTOP);
     kill(worker, libc::SIGKILL);
     eventually("the pipe's end", || pipe.is_at_its_end().then_some(()));
@@ -526,8 +523,7 @@ fn a_pipe_ends_with_the_worker_in_an_empty_root_too() {
     let mut running =
         shim.behind([OsStr::new("/usr/sbin/chroot"), root.path("").as_os_str()]).spawn();
     running.expect_line("ready");
-    let shims = format!("/proc/{}/fd/9", running.pid());
-    eventually("the shim's copy to be closed", || fs::read_link(&shims).is_err().then_some(()));
+    running.has_closed(9);
     assert!(!pipe.is_at_its_end());
     kill(running.worker_pid(), libc::SIGKILL);
     assert_eq!(running.end().code, 137);

@@ -526,9 +526,13 @@ fn two_users_with_no_more_than_the_readme_grants_are_enough() {
     running.expect_log("is registered");
     // Through heartbeats, and one that has to write the version key anew.
     std::thread::sleep(Duration::from_secs(1));
-    let delete = ["--user", "shim", "--pass", "change-me", "--no-auth-warning", "DEL"];
-    redis.cli(delete.into_iter().chain(["fiskai:worker:extractor:version", "fiskai:workers"]));
-    running.expect_log("registered again");
+    let key = "fiskai:worker:extractor:version";
+    let as_shim = |command: &[&str]| {
+        let user = ["--user", "shim", "--pass", "change-me", "--no-auth-warning"];
+        redis.cli(user.iter().chain(command))
+    };
+    as_shim(&["DEL", key, "fiskai:workers"]);
+    eventually("the key", || (as_shim(&["HMGET", key, "gitSha"]) == SHA).then_some(()));
     let ended = asks.options(["--require", "extractor"]).output();
     assert_eq!(ended.code, 0, "{ended:?}");
     running.signal(SIGTERM);

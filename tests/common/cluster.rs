@@ -16,7 +16,8 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Self {
-        let masters: Vec<Redis> = (0..3).map(|_| node()).collect();
+        let masters: Vec<Redis> =
+            (0..3).map(|_| Redis::with(["--cluster-enabled", "yes"])).collect();
         let addresses: Vec<String> =
             masters.iter().map(|master| format!("127.0.0.1:{}", master.port)).collect();
         let output = Command::new("redis-cli")
@@ -58,18 +59,6 @@ impl Cluster {
         let is_owner = |master: &Redis| owner.contains(&format!("127.0.0.1:{}@", master.port));
         self.masters.iter().position(is_owner).expect("a master of ours")
     }
-}
-
-fn node() -> Redis {
-    // The cluster's own port is 10000 higher, so that the kernel's ephemeral ports would not do.
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = u16::try_from(std::process::id() % 4000).expect("small") * 5;
-    let port = eventually("a port for a cluster's node", || {
-        let port = 10_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        (free(port) && free(port + 10_000)).then_some(port)
-    });
-    Redis::on(port, ["--cluster-enabled", "yes"].map(str::to_owned).into())
 }
 
 /// An address that leads to one Redis now and to another one later.

@@ -31,7 +31,7 @@ pub use sandbox::Sandbox;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The same for a faulty shim, where the check is meant to wait in vain.
-const IN_VAIN: Duration = Duration::from_secs(3);
+const IN_VAIN: Duration = Duration::from_secs(5);
 
 /// The binary under test: `VERSION_GUARD_BIN` if it is set, else cargo's.
 pub fn binary() -> PathBuf {
@@ -392,6 +392,12 @@ impl Running {
             }
             assert!(Instant::now() < deadline, "SIGTERM is neither blocked nor caught");
         }
+    }
+
+    /// Waits until the shim has closed its own copy of this descriptor, which the worker keeps.
+    pub fn has_closed(&self, descriptor: i32) {
+        let copy = format!("/proc/{}/fd/{descriptor}", self.pid());
+        eventually("a closed copy", || fs::read_link(&copy).is_err().then_some(()));
     }
 
     /// Whether it still runs.

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{Folder, eventually};
 
@@ -23,32 +24,27 @@ impl Redis {
 
     /// With more arguments, as on redis-server's command line.
     pub fn with<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let arguments: Vec<String> =
-            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        // A free port can become somebody's before Redis has it.
-        let mut tries = (0..5).map(|_| Self::launched(free_port(), arguments.clone(), None));
-        tries.find_map(|mut redis| redis.answers().then_some(redis)).expect("redis-server")
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        Self::on(free_port(), arguments.collect())
     }
 
     /// On this port, which is free.
     pub fn on(port: u16, arguments: Vec<String>) -> Self {
-        let mut redis = Self::launched(port, arguments, None);
-        assert!(redis.answers(), "redis-server ended");
-        redis
+        Self::launched(port, arguments, None)
     }
 
     /// On a machine whose clock is this many seconds ahead of this one's.
     pub fn ahead(seconds: i64) -> Self {
-        let mut redis = Self::launched(free_port(), Vec::new(), Some(seconds));
-        assert!(redis.answers(), "redis-server ended");
-        redis
+        Self::launched(free_port(), Vec::new(), Some(seconds))
     }
 
     fn launched(port: u16, arguments: Vec<String>, ahead: Option<i64>) -> Self {
         let folder = Arc::new(Folder::new());
         let clock = ahead.map(|seconds| clock_ahead(&folder, seconds));
         let child = launch(port, &folder, &arguments, clock.as_deref());
-        Self { child, arguments, folder, clock, port }
+        let mut redis = Self { child, arguments, folder, clock, port };
+        redis.becomes_ready();
+        redis
     }
 
     /// Stops it, as a crash would.
@@ -60,8 +56,8 @@ impl Redis {
     /// Starts it again, empty, where it was.
     pub fn restart(&mut self) {
         self.stop();
-        self.child = launch(self.port, &self.folder, &self.arguments, self.clock.as_deref());
-        assert!(self.answers(), "redis-server ended");
+        self.child = self.launch();
+        self.becomes_ready();
     }
 
     pub fn url(&self) -> String {
@@ -86,14 +82,22 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
     }
 
-    /// Waits until it answers, or until it has ended for want of its port.
-    fn answers(&mut self) -> bool {
-        // An answer of any kind: with a password it is an error.
+    fn launch(&self) -> Child {
+        launch(self.port, &self.folder, &self.arguments, self.clock.as_deref())
+    }
+
+    /// Waits until it answers. It ends where something that another thread starts still has the port,
+    /// between its fork and its exec; then it is started again.
+    fn becomes_ready(&mut self) {
         eventually("redis-server", || {
-            let answered = !self.cli(["PING"]).is_empty();
-            let ended = self.child.try_wait().expect("wait").is_some();
-            (answered || ended).then_some(answered)
-        })
+            // An answer of any kind: with a password it is an error.
+            let answers = !self.cli(["PING"]).is_empty();
+            if self.child.try_wait().expect("wait").is_some() {
+                self.child = self.launch();
+                return None;
+            }
+            answers.then_some(())
+        });
     }
 }
 
@@ -160,8 +164,15 @@ fn clock_ahead(folder: &Folder, seconds: i64) -> PathBuf {
     library
 }
 
-/// A port on which nobody listens. It stays the test's: the kernel gives ephemeral ports in turn.
+/// A port on which nobody listens, nor on the one that is 10,000 higher, a Redis Cluster's own. They
+/// stay the test's: no other test gets them, and they are none of the ephemeral ones (ip(7)), which the
+/// kernel gives to whoever asks for any.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = u16::try_from(std::process::id() % 2000).expect("small") * 5;
+    eventually("a free port", || {
+        let port = 10_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        (free(port) && free(port + 10_000)).then_some(port)
+    })
 }

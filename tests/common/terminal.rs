@@ -12,6 +12,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
+use nix::unistd::tcgetpgrp;
 
 use super::{DEADLINE, Shim};
 
@@ -105,6 +106,11 @@ impl Terminal {
             let count = master.read(&mut bytes).unwrap_or(0);
             self.seen += &String::from_utf8_lossy(&bytes[..count]);
         }
+    }
+
+    /// The process group that has the keyboard; tcgetpgrp(3).
+    pub fn foreground(&self) -> i32 {
+        tcgetpgrp(self.keyboard.as_ref().expect("a terminal")).expect("a foreground").as_raw()
     }
 
     /// Changes the window's size.

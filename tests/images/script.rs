@@ -15,8 +15,7 @@ impl Docker {
         let folder = Folder::new();
         let calls = folder.path("calls");
         let script = format!("#!/bin/sh\necho \"$* [$GIT_SHA]\" >>'{}'\n", calls.display());
-        let docker = folder.file("docker", script);
-        fs::set_permissions(docker, fs::Permissions::from_mode(0o755)).expect("permissions");
+        folder.program("docker", &folder.file("docker.sh", script), "755");
         Self(folder)
     }
 

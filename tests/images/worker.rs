@@ -69,7 +69,7 @@ fn docker_stop_lets_the_worker_finish_the_job_in_hand() {
     let redis = Redis::start();
     let image = versions().new.image();
     let worker = Container::start(redis.worker("extractor").into_iter().chain([image]));
-    for (id, takes) in [("first", 3000), ("second", 0)] {
+    for (id, takes) in [("first", 10_000), ("second", 0)] {
         let job = format!(r#"{{"id":"{id}","text":"12,50 EUR","takes":{takes}}}"#);
         redis.cli(["RPUSH", "jobs:extractor", &job]);
     }
@@ -99,8 +99,9 @@ fn several_jobs_at_a_time_are_as_many_as_the_concurrency() {
     let redis = Redis::start();
     let mut options = redis.worker("sentinel");
     options.extend(["--env=WORKER_CONCURRENCY=2".into(), versions().new.image()]);
-    for id in ["a", "b", "c"] {
-        redis.cli(["RPUSH", "jobs:sentinel", &format!(r#"{{"id":"{id}","takes":4000}}"#)]);
+    for (id, takes) in [("a", 10_000), ("b", 10_000), ("c", 0)] {
+        let job = format!(r#"{{"id":"{id}","takes":{takes}}}"#);
+        redis.cli(["RPUSH", "jobs:sentinel", &job]);
     }
     let worker = Container::start(options);
     worker.wait_for("job b taken");
