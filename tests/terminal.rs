@@ -35,6 +35,9 @@ fn script(text: &str) -> Terminal {
     terminal
 }
 
+/// Reads a line of what is piped to it, and then one from the keyboard.
+const PAGER: &str = "sh -c 'read heard; echo heard $heard; read line </dev/tty; echo got $line'";
+
 /// The pids of the shim, the only child of this process, and of the worker, its own.
 fn shim_and_worker(parent: i32) -> (i32, i32) {
     let shim = only_child(parent);
@@ -257,21 +260,33 @@ fn a_worker_gets_the_terminal_when_it_reaches_for_it() {
 }
 
 #[test]
-fn a_pager_behind_the_shim_gets_the_terminal_when_it_reaches_for_it() {
+fn a_pager_behind_the_shim_has_the_terminal() {
     let mut terminal = shell();
-    let pager = "sh -c 'read heard; echo heard $heard; read line </dev/tty; echo got $line'";
     let shim = binary();
-    terminal.type_in(&format!("{} run -- echo text | {pager}; echo over\n", shim.display()));
+    terminal.type_in(&format!("{} run -- echo text | {PAGER}; echo over\n", shim.display()));
     terminal.expect("heard text");
     terminal.type_in("this\n");
     terminal.expect("got this");
     // While the worker still runs, too.
     let worker = fixture("worker");
-    terminal.type_in(&format!("{} run -- {} sleep | {pager}\n", shim.display(), worker.display()));
+    terminal.type_in(&format!("{} run -- {} sleep | {PAGER}\n", shim.display(), worker.display()));
     terminal.expect("heard ready");
     terminal.type_in("that\n");
     terminal.expect("got that");
     // The key is for all of the job: the shell would wait for a worker that has not heard it.
+    interrupt(&mut terminal);
+}
+
+#[test]
+fn a_pager_behind_the_shim_gets_the_terminal_from_the_worker_when_it_reaches_for_it() {
+    let mut terminal = shell();
+    let worker = "sh -c 'read line; echo $line; exec sleep 1000'";
+    terminal.type_in(&format!("{} run -- {worker} | {PAGER}\n", binary().display()));
+    terminal.expect("got $line'\r\n");
+    terminal.type_in("this\n");
+    terminal.expect("heard this");
+    terminal.type_in("that\n");
+    terminal.expect("got that");
     interrupt(&mut terminal);
 }
 

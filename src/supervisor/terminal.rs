@@ -34,11 +34,12 @@ impl Terminal {
         (own.as_raw() != 0).then_some(Self { descriptor, own })
     }
 
-    /// Whether the worker is to have the foreground from the start: the shim has it, and hands its
-    /// standard input on. Where that is a pipe, other processes of the shim's own job may read the
-    /// keyboard, and the worker gets it when it wants it.
+    /// Whether the worker is to have the foreground from the start: the shim has it, and is no part of
+    /// a pipeline. There others of the shim's own job may want it, such as a pager, and the worker gets
+    /// it when it wants it.
     pub fn is_for_the_worker(&self) -> bool {
-        tcgetpgrp(io::stdin()) == Ok(self.own)
+        let (input, output) = (io::stdin(), io::stdout());
+        [input.as_fd(), output.as_fd()].iter().all(|end| tcgetpgrp(end) == Ok(self.own))
     }
 
     /// Puts this process group into the foreground.
