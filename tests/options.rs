@@ -1,11 +1,14 @@
 //! What an image can tune about supervision: each option, its twin, and what comes of it.
 
+use std::process::Command;
 use std::time::Duration;
 
 use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::common::{
-    Folder, Running, Shim, children, eventually, fixture, kill, left_behind, silent_server,
+    Folder, Running, Shim, binary, children, eventually, fixture, kill, left_behind, silent_server,
     status_field,
 };
 
@@ -253,6 +256,31 @@ fn a_stop_ends_the_reap_grace() {
         shim.signal(signal);
         assert_eq!(shim.end().code, 5);
     }
+}
+
+/// Two PID namespaces and one /proc. In the outer one 2 is a shell with the children 3 and 4; in the
+/// inner one 2 is the shim, 3 its worker and 4 a stranger.
+#[test]
+fn the_reap_grace_takes_nobody_for_the_shims_whom_the_proc_of_others_shows_there() {
+    let folder = Folder::new();
+    let (ready, end) = (folder.path("ready"), folder.path("end"));
+    mkfifo(&end, Mode::S_IRWXU).unwrap();
+    let inner = "\"$SHIM\" run --reap-grace 1m -- sh -c 'echo >\"$READY\"; : <\"$END\"' & shim=$!
+        until [ -e \"$READY\" ]; do :; done
+        sleep 1000 & stranger=$!
+        : >\"$END\"
+        wait $shim
+        kill -KILL $stranger; wait $stranger; echo $shim $stranger $?";
+    let outer = "(sleep 1000 & sleep 1000 & wait) &
+        until [ -e /proc/4 ]; do :; done
+        unshare --fork --pid --kill-child sh -c \"$0\"";
+    let output = Command::new("unshare")
+        .args(["--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c", outer, inner])
+        .envs([("SHIM", binary()), ("READY", ready), ("END", end)])
+        .env("GIT_SHA", "a1b2c3d")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2 4 137\n", "{output:?}");
 }
 
 #[test]

@@ -6,8 +6,12 @@ use std::fs;
 use nix::unistd::Pid;
 
 /// The shim's descendants, as far as /proc shows them. Never anybody else's processes, also in a PID
-/// namespace that is shared with other containers.
+/// namespace that is shared with other containers, or where /proc is of another one and has other
+/// processes under the same numbers.
 pub fn descendants() -> Vec<Pid> {
+    if fs::read_link("/proc/self").ok() != Some(Pid::this().to_string().into()) {
+        return Vec::new();
+    }
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
