@@ -38,6 +38,9 @@ fn script(text: &str) -> Terminal {
 /// Reads a line of what is piped to it, and then one from the keyboard.
 const PAGER: &str = "sh -c 'read heard; echo heard $heard; read line </dev/tty; echo got $line'";
 
+/// A cat that says when it is there.
+const CAT: &str = "sh -c 'echo ready >&2; exec cat'";
+
 /// The pids of the shim, the only child of this process, and of the worker, its own.
 fn shim_and_worker(parent: i32) -> (i32, i32) {
     let shim = only_child(parent);
@@ -60,8 +63,7 @@ fn state(pid: i32) -> String {
 /// Types a word, and waits until the worker has said it again.
 fn repeats(terminal: &mut Terminal, word: &str) {
     terminal.type_in(&format!("{word}\n"));
-    terminal.expect(word);
-    terminal.expect(word);
+    terminal.expect(&format!("{word}\r\n{word}\r\n"));
 }
 
 /// Types Ctrl-C, and waits until the shell above asks for the next command. The key throws away what is
@@ -192,6 +194,7 @@ fn a_script_around_the_shim_is_suspended_with_it() {
 #[test]
 fn ctrl_z_does_not_freeze_a_worker_that_no_shell_could_continue() {
     let mut terminal = Terminal::docker_run_it(Shim::command("run").worker(["cat"]));
+    terminal.expect("are not set\r\n");
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_Z);
     terminal.expect("^Z");
@@ -259,6 +262,41 @@ fn a_worker_gets_the_terminal_when_it_reaches_for_it() {
     terminal.expect("over");
 }
 
+/// Such a worker would not be stopped but fail, if it had to reach for the terminal.
+#[test]
+fn a_worker_whose_output_goes_to_a_file_has_the_terminal() {
+    let mut terminal = shell();
+    let worker = "sh -c 'trap \"\" TTIN; echo ready >&2; read line; echo got $line >&2'";
+    terminal.type_in(&format!("{} run -- {worker} >/dev/null\n", binary().display()));
+    terminal.expect("\r\nready");
+    terminal.type_in("this\n");
+    terminal.expect("got this");
+}
+
+#[test]
+fn a_worker_behind_two_shims_gets_the_terminal_when_it_reaches_for_it() {
+    let mut terminal = shell();
+    let shim = binary();
+    terminal.type_in(&format!("{0} run -- {0} run -- {CAT} | cat\n", shim.display()));
+    terminal.expect("\r\nready");
+    repeats(&mut terminal, "this");
+    interrupt(&mut terminal);
+}
+
+#[test]
+fn a_shim_whose_process_group_is_of_another_pid_namespace_hands_the_terminal_on() {
+    let mut terminal = shell();
+    terminal.type_in(&format!(
+        "unshare --fork --pid --mount-proc {} run -- {CAT}\n",
+        binary().display()
+    ));
+    terminal.expect("\r\nready");
+    repeats(&mut terminal, "this");
+    interrupt(&mut terminal);
+    terminal.type_in("echo code $?\n");
+    terminal.expect("code 130");
+}
+
 #[test]
 fn a_pager_behind_the_shim_has_the_terminal() {
     let mut terminal = shell();
@@ -324,6 +362,7 @@ fn the_terminal_comes_back_from_a_worker_that_has_ended() {
 fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
     let mut terminal = script("SHIM run -- /nowhere; SHIM run -- cat; echo over");
     terminal.expect("is not found");
+    terminal.expect("are not set\r\n");
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_D);
     terminal.expect("over");

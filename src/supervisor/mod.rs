@@ -210,8 +210,6 @@ impl Supervisor {
     /// the shim is asked to end itself.
     fn until_childless(&mut self, worker: &Worker, grace: Duration) {
         let deadline = Instant::now() + grace;
-        // What has come by now was the worker's.
-        while self.signals.waiting().is_some() {}
         for pid in remains::descendants() {
             // Who is stopped takes the one only after the other.
             for signal in [Signal::TERM, Signal::CONT] {
@@ -240,7 +238,7 @@ fn stop_as_well(by: Signal, worker: &Worker, terminal: &Terminal) {
     if by.is_about_the_foreground() && terminal.is_own() {
         // It reached for the terminal, which is the job's.
         terminal.lend_to(worker.pid());
-    } else if terminal::suspend() || by != Signal::TSTP {
+    } else if terminal::suspend(by) || by != Signal::TSTP {
         return;
     }
     // With no shell above, nobody else would continue what Ctrl-Z has stopped: had the worker been in

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use crate::kernel;
@@ -22,24 +23,23 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The controlling terminal, on whichever standard stream it is; `None` where it is on none, or
-    /// where the shim's process group has no number in its PID namespace and could never get the
-    /// foreground back.
+    /// The controlling terminal, on whichever standard stream it is; `None` where it is on none.
+    ///
+    /// A process group from outside of the shim's PID namespace is 0 here and can't be given the
+    /// foreground back: an interactive shell takes it by itself.
     pub fn controlling() -> Option<Self> {
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
         let mut streams = [input.as_fd(), output.as_fd(), error.as_fd()].into_iter();
         let terminal = streams.find(|stream| tcgetpgrp(stream).is_ok())?;
-        let own = getpgrp();
         let descriptor = terminal.try_clone_to_owned().ok()?;
-        (own.as_raw() != 0).then_some(Self { descriptor, own })
+        Some(Self { descriptor, own: getpgrp() })
     }
 
-    /// Whether the worker is to have the foreground from the start: the shim has it, and is no part of
-    /// a pipeline. There others of the shim's own job may want it, such as a pager, and the worker gets
-    /// it when it wants it.
+    /// Whether the worker is to have the foreground from the start: the shim has it, and hands the
+    /// keyboard on as standard input. In a pipeline others of the shim's own job may want it, such as a
+    /// pager, and the worker gets it when it wants it.
     pub fn is_for_the_worker(&self) -> bool {
-        let (input, output) = (io::stdin(), io::stdout());
-        [input.as_fd(), output.as_fd()].iter().all(|end| tcgetpgrp(end) == Ok(self.own))
+        tcgetpgrp(io::stdin()) == Ok(self.own) && !is_piped(io::stdout().as_fd())
     }
 
     /// Puts this process group into the foreground.
@@ -72,22 +72,36 @@ impl AsFd for Terminal {
     }
 }
 
+/// A shell makes pipelines of pipes, or of sockets.
+fn is_piped(end: BorrowedFd) -> bool {
+    fstat(end).is_ok_and(|stat| {
+        let kind = stat.st_mode & libc::S_IFMT;
+        kind == libc::S_IFIFO || kind == libc::S_IFSOCK
+    })
+}
+
 /// Stops the shim, and with it all of its process group, until they are continued: the worker was
-/// stopped, and the shell above waits to hear that from its own job, as after Ctrl-Z. Tells whether a
-/// SIGCONT waits then, which also it does when it came first.
+/// stopped, and the shell above, or another shim, waits to hear from its own job what the worker waits
+/// for: the terminal, or to go on after Ctrl-Z. Tells whether a SIGCONT waits then, which also it does
+/// when it came first.
 ///
 /// One signal for all of them at once: were the shim to stop a moment after the others, the shell
 /// could continue the job in between, and the shim would sleep on. The kernel lets nobody stop whom no
 /// shell could continue: PID 1 and orphaned process groups go on, with no SIGCONT. To try it all the
 /// same would lose one, since a stop signal takes it out of the queue (signal(7)).
-pub fn suspend() -> bool {
-    let stop = SigSet::from(Signal::SIGTSTP);
+pub fn suspend(by: super::Signal) -> bool {
+    let stop = match by.number() {
+        libc::SIGTTIN => Signal::SIGTTIN,
+        libc::SIGTTOU => Signal::SIGTTOU,
+        _ => Signal::SIGTSTP,
+    };
+    let alone = SigSet::from(stop);
     if std::process::id() == 1 || kernel::is_pending(libc::SIGCONT) {
         return kernel::is_pending(libc::SIGCONT);
     }
-    if stop.thread_unblock().is_ok() {
-        let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
-        let _ = stop.thread_block();
+    if alone.thread_unblock().is_ok() {
+        let _ = kill(Pid::from_raw(0), stop);
+        let _ = alone.thread_block();
     }
     kernel::is_pending(libc::SIGCONT)
 }
