@@ -386,6 +386,22 @@ fn a_signal_that_was_meant_for_the_shim_alone_does_not_end_the_script_around_it(
     terminal.expect("after 130");
 }
 
+/// Both write to the terminal at the same time, each line at once.
+#[test]
+fn the_shims_lines_and_the_workers_stay_whole_on_a_terminal() {
+    let script = "i=0; while [ $i -lt 300 ]; do (: &); echo line $i; i=$((i + 1)); done; echo over";
+    let shim = Shim::command("run").options(["--warn-on-reap"]).worker(["sh", "-c", script]);
+    let mut terminal = Terminal::docker_run_it(shim);
+    terminal.expect("are not set\r\n");
+    let text = terminal.expect("over\r\n");
+    let reaped = |line: &str| {
+        line.starts_with("[version] Reaped process ") && line.ends_with(": exit status: 0")
+    };
+    let (by_shim, by_worker): (Vec<_>, Vec<_>) = text.lines().partition(|line| reaped(line));
+    assert!(by_shim.len() > 200, "{by_shim:?}");
+    assert_eq!(by_worker, (0..300).map(|i| format!("line {i}")).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_log_line_does_not_stop_the_shim_on_a_terminal_with_tostop() {
     let mut terminal = shell();

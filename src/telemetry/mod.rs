@@ -6,14 +6,16 @@ mod verdict;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeVisitor;
 use tracing_subscriber::filter::Targets;
@@ -114,16 +116,24 @@ static NOBODY_READS: AtomicBool = AtomicBool::new(false);
 const PIPE_CHUNK: usize = 4096;
 /// A terminal is called writable when it takes one byte, and would block for the others.
 const TERMINAL_CHUNK: usize = 1;
+/// Where it does not block it takes a line as a whole, into which no other writer can get.
+const UNBLOCKED_CHUNK: usize = usize::MAX;
 
 impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let patience = if NOBODY_READS.load(Relaxed) { Duration::ZERO } else { PATIENCE };
         let deadline = Instant::now() + patience;
-        let chunk = if io::stderr().is_terminal() { TERMINAL_CHUNK } else { PIPE_CHUNK };
+        let stderr = io::stderr();
+        let unblocked = stderr.is_terminal().then(unblocked_terminal).flatten();
+        let (end, chunk) = match &unblocked {
+            Some(terminal) => (terminal.as_fd(), UNBLOCKED_CHUNK),
+            None if stderr.is_terminal() => (stderr.as_fd(), TERMINAL_CHUNK),
+            None => (stderr.as_fd(), PIPE_CHUNK),
+        };
         for mut rest in bytes.chunks(chunk) {
             while !rest.is_empty() {
-                let written = wait_until_writable(deadline)
-                    .and_then(|()| nix::unistd::write(io::stderr(), rest));
+                let written =
+                    wait_until_writable(end, deadline).and_then(|()| nix::unistd::write(end, rest));
                 match written {
                     Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                     Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -144,11 +154,17 @@ impl io::Write for StandardError {
     }
 }
 
-fn wait_until_writable(deadline: Instant) -> nix::Result<()> {
+/// The terminal once more, through a file description of the shim's own that does not block: that of
+/// standard error is the worker's, too. `None` without a /proc, or where it may not be opened.
+fn unblocked_terminal() -> Option<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open("/proc/self/fd/2", flags, Mode::empty()).ok()
+}
+
+fn wait_until_writable(end: BorrowedFd, deadline: Instant) -> nix::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-    let stderr = io::stderr();
-    match poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], timeout)? {
+    match poll(&mut [PollFd::new(end, PollFlags::POLLOUT)], timeout)? {
         0 => Err(Errno::ETIMEDOUT),
         _ => Ok(()),
     }
