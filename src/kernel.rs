@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +17,6 @@ use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use std::os::unix::process::ExitStatusExt;
 
 /// The highest signal number, `SIGRTMAX` of signal(7).
 const LAST_SIGNAL: c_int = 64;
@@ -180,26 +181,35 @@ pub enum SpawnErrno {
 /// that the shim itself was started with.
 ///
 /// The child borrows the shim's memory until it executes (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3)
-/// does): cheaper than a fork, and the child's errno arrives without a pipe. posix_spawn itself can
-/// neither ignore SIGCHLD in the child alone nor take a terminal's foreground on every libc.
+/// does): cheaper than a fork, and the child's errno arrives without a pipe. An emulator such as qemu's
+/// makes a fork of it all the same; there the errno comes through one. posix_spawn itself can neither
+/// ignore SIGCHLD in the child alone nor take a terminal's foreground on every libc.
 pub fn spawn(program: &Program) -> Result<Pid, SpawnErrno> {
     let paths = program.paths;
     let arguments = pointers(program.arguments);
     let environment = pointers(program.environment);
     let terminal = program.terminal.map(|fd| fd.as_raw_fd());
-    let mut failure = None;
-    let report = &raw mut failure;
+    let (answers, question) = std::io::pipe().ok().unzip();
+    let pipe = question.as_ref().map(AsRawFd::as_raw_fd);
+    let mut seen = Seen::Nothing;
+    let report = &raw mut seen;
     let child = Box::new(move || {
         // SAFETY: between clone and execve only system calls are made, nothing is allocated or
         // locked, and the parent, whose memory this is, stands still.
         unsafe {
+            *report = Seen::Child;
             libc::setpgid(0, 0);
             if let Some(terminal) = terminal {
                 libc::tcsetpgrp(terminal, libc::getpid());
             }
             restore_dispositions();
             set_signal_mask(0);
-            *report = Some(execute(paths, &arguments, &environment));
+            let (path, errno) = execute(paths, &arguments, &environment);
+            *report = Seen::Failure { path, errno };
+            if let Some(pipe) = pipe {
+                let failure = [path, errno as usize];
+                libc::write(pipe, (&raw const failure).cast(), size_of_val(&failure));
+            }
             libc::_exit(127)
         }
     });
@@ -209,8 +219,14 @@ pub fn spawn(program: &Program) -> Result<Pid, SpawnErrno> {
     // since the parent is suspended until the child has executed or exited.
     let pid = unsafe { clone(child, &mut stack, flags, Some(libc::SIGCHLD)) }
         .map_err(SpawnErrno::Fork)?;
+    drop(question);
     // SAFETY: written, if at all, by the child above before the parent went on.
-    match unsafe { std::ptr::read_volatile(&raw const failure) } {
+    let failure = match unsafe { std::ptr::read_volatile(&raw const seen) } {
+        Seen::Nothing => answers.and_then(read_failure),
+        Seen::Child => None,
+        Seen::Failure { path, errno } => Some((path, errno)),
+    };
+    match failure {
         None => Ok(pid),
         Some((path, errno)) => {
             // The child that executed nothing is ours to bury, or it would look like an orphan.
@@ -218,6 +234,22 @@ pub fn spawn(program: &Program) -> Result<Pid, SpawnErrno> {
             Err(SpawnErrno::Exec { path, errno })
         }
     }
+}
+
+/// What the parent's memory has of the child: nothing where it is not the child's, too.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    Nothing,
+    Child,
+    Failure { path: usize, errno: Errno },
+}
+
+/// What the child has written before it exited, or `None` once it has executed a program.
+fn read_failure(mut answers: PipeReader) -> Option<(usize, Errno)> {
+    let mut failure = [[0; size_of::<usize>()]; 2];
+    answers.read_exact(failure.as_flattened_mut()).ok()?;
+    let [path, errno] = failure.map(usize::from_ne_bytes);
+    Some((path, Errno::from_raw(i32::try_from(errno).ok()?)))
 }
 
 /// Tries the paths as execvp(3) does: goes on where nothing is found, remembers what is forbidden.

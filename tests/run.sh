@@ -9,7 +9,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 # Each with its packages; what only the checks and the demo need stands apart.
 of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
-    strace=strace dnsmasq=dnsmasq-base openssl=openssl readelf=binutils unshare=util-linux ps=procps
+    strace=strace valgrind=valgrind dnsmasq=dnsmasq-base openssl=openssl readelf=binutils
+    unshare=util-linux ps=procps
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
 of_the_rest=(shellcheck=shellcheck node=nodejs)

@@ -235,6 +235,25 @@ fn a_program_for_another_machine_is_126() {
     assert!(ended.stderr.contains("ENOEXEC"), "{ended:?}");
 }
 
+/// valgrind makes a fork of a vfork, without memory in common, as qemu does for images of another
+/// platform.
+#[test]
+fn what_can_not_be_executed_is_known_where_the_shim_is_emulated() {
+    let folder = Folder::new();
+    let script = folder.program("script", &folder.file("text", "exit 9\n"), "755");
+    let emulated = ["valgrind", "--tool=none", "-q", "--log-file=/dev/null"];
+    let shim = Shim::command("run").behind(emulated);
+    let cases = [("/etc/passwd", 126), ("/nowhere", 127)];
+    for (name, code) in cases {
+        let ended =
+            shim.clone().options(["--remap-exit", &code.to_string()]).worker([name]).output();
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.stderr.contains(&format!("The worker {name} ")), "{ended:?}");
+    }
+    assert_eq!(shim.clone().worker([script]).output().code, 9);
+    assert_eq!(shim.task(["exit", "7"]).output().code, 7);
+}
+
 /// The shell itself is asked, since Rust's runtime opens /dev/null where a stream is closed.
 fn closed_streams_stay_closed(shim: Shim, closed: &[i32]) -> Result<(), String> {
     let folder = Folder::new();
