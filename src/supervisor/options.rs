@@ -21,15 +21,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// What is forwarded for a signal that came in: itself, another one, or `None` for nothing.
+    /// What is forwarded for a signal that came in: itself, another one, or `None` for nothing. Of two
+    /// rewrites of the same signal the last one counts.
     pub fn rewritten(&self, signal: Signal) -> Option<Signal> {
-        let rewrite = self.rewrites.iter().find(|rewrite| rewrite.from == signal);
+        let rewrite = self.rewrites.iter().rfind(|rewrite| rewrite.from == signal);
         rewrite.map_or(Some(signal), |rewrite| rewrite.to)
     }
 
-    /// What the shim exits with when the worker's end stands for this exit code.
+    /// What the shim exits with when the worker's end stands for this exit code. Of two remaps of the
+    /// same code the last one counts.
     pub fn remapped(&self, code: u8) -> u8 {
-        let remap = self.remaps.iter().find(|remap| remap.code == code);
+        let remap = self.remaps.iter().rfind(|remap| remap.code == code);
         remap.map_or(code, |remap| remap.to)
     }
 }
@@ -103,7 +105,7 @@ impl FromStr for Remap {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Remap, Rewrite, Scope};
+    use super::{Options, Remap, Rewrite, Scope, Signal};
 
     #[test]
     fn a_rewrite_replaces_or_drops_and_leaves_the_others() {
@@ -123,6 +125,15 @@ mod tests {
         let remaps = ["143", "3:4"].map(|text| text.parse().unwrap()).into();
         let options = Options { remaps, ..Options::default() };
         assert_eq!([143, 3, 4, 0].map(|code| options.remapped(code)), [0, 4, 4, 0]);
+    }
+
+    #[test]
+    fn the_last_word_on_a_signal_or_a_code_counts() {
+        let remaps = ["3:4", "3:5"].map(|text| text.parse().unwrap()).into();
+        let rewrites = ["TERM:QUIT", "TERM:INT"].map(|text| text.parse().unwrap()).into();
+        let options = Options { rewrites, remaps, ..Options::default() };
+        assert_eq!(options.remapped(3), 5);
+        assert_eq!(options.rewritten(Signal::TERM), Some(Signal::INT));
     }
 
     #[test]

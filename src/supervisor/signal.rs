@@ -90,7 +90,8 @@ impl FromStr for Signal {
         let upper = text.trim().to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let offset = |sign| {
-            let (_, offset) = name.split_once(sign)?;
+            // A number of Rust's own may have a sign.
+            let (_, offset) = name.split_once(sign).filter(|(_, rest)| !rest.starts_with('+'))?;
             offset.parse::<u8>().ok().map(c_int::from)
         };
         let number = match name {
@@ -140,9 +141,19 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in
-            ["", "SIG", "0", "65", "-1", "TERMINATE", "RTMIN+31", "RTMAX-31", "RTMIN+", "1.5"]
-        {
+        for text in [
+            "",
+            "SIG",
+            "0",
+            "65",
+            "-1",
+            "TERMINATE",
+            "RTMIN+31",
+            "RTMAX-31",
+            "RTMIN+",
+            "RTMIN++3",
+            "1.5",
+        ] {
             assert!(text.parse::<Signal>().is_err(), "{text}");
         }
     }
