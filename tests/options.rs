@@ -8,8 +8,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::common::{
-    Folder, Running, Shim, binary, children, eventually, fixture, kill, left_behind, silent_server,
-    status_field,
+    Folder, Running, Shim, binary, children, eventually, fixture, found_out, holds, kill,
+    left_behind, silent_server, status_field,
 };
 
 /// An option, given as a flag and as its twin: a promise holds for both.
@@ -168,18 +168,26 @@ fn a_storm_of_signals_does_not_put_off_the_stop_timeout() {
     assert_eq!(shim.end().code, 128 + SIGKILL);
 }
 
+/// As an impatient operator stops.
+fn a_second_stop_is_a_signal_like_any_other(shim: Shim) -> Result<(), String> {
+    let mut shim = shim.task(["echo", "64"]).spawn();
+    shim.try_line()?;
+    for signal in [SIGTERM, SIGTERM, SIGUSR1] {
+        shim.try_signal(signal)?;
+        let line = shim.try_line()?;
+        holds(line.starts_with(&format!("{signal} from")), || format!("the worker got {line}"))?;
+    }
+    shim.try_signal(64)?;
+    let ended = shim.try_end()?;
+    holds(ended.code == 0, || format!("{ended:?}"))
+}
+
 #[test]
 fn a_worker_is_never_killed_unasked() {
-    // A second stop, as an impatient operator gives it, changes nothing.
-    let mut shim = Shim::run(["echo", "64"]).spawn();
-    shim.expect_line("ready");
-    for _ in 0..2 {
-        shim.signal(SIGTERM);
-        assert!(shim.line().starts_with("15 from"));
-    }
-    assert!(shim.runs());
-    shim.signal(64);
-    assert_eq!(shim.end().code, 0);
+    use a_second_stop_is_a_signal_like_any_other as check;
+    assert_eq!(check(Shim::command("run")), Ok(()));
+    assert_eq!(check(Shim::command("run").pid1()), Ok(()));
+    found_out(check(Shim::faulty("kills-at-a-second-stop").pid1()), "standard output ended");
 }
 
 #[test]

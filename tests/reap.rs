@@ -73,6 +73,7 @@ fn two_thousand_orphans_at_once_are_reaped_and_the_workers_status_is_not_lost_am
         assert_eq!(check(Shim::command("run"), 2000, worker_too), Ok(()));
     }
     found_out(check(Shim::faulty("one-child-per-signal").pid1(), 100, false), "the burial");
+    found_out(check(Shim::faulty("takes-the-last-end").pid1(), 100, true), "code: 0");
 }
 
 #[test]
