@@ -137,20 +137,27 @@ fn orphans_of_processes_from_outside_the_container_leave_no_zombie() {
 
 /// In a namespace of its own, so that a fault could harm nobody else: a shell is its PID 1, the shim
 /// a child of it, and the decoy another.
-#[test]
-fn off_pid_1_no_process_but_the_worker_is_signalled() {
-    let script = "sleep 1000 & decoy=$!; \"$@\"; code=$?; kill -0 $decoy && echo alive; exit $code";
+fn a_decoy_survives(shim: Shim, worker: &str, code: i32) -> Result<(), String> {
+    // A decoy that has ended could still be there as a zombie: its status tells what it died of.
+    let script = "sleep 1000 & decoy=$!; \"$@\"; code=$?; kill -KILL $decoy; wait $decoy; echo $?; exit $code";
     let namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "--"];
-    for (worker, code) in [
-        ("exit 7", 7),
-        ("kill -KILL $$", 137),
-        ("(true &); kill -TERM $PPID; exec sleep 1000", 143),
-    ] {
-        let shim = Shim::command("run").worker(["sh", "-c", worker]);
-        let ended = shim.behind(namespace).behind(["sh", "-c", script, "sh"]).output();
-        assert_eq!(ended.code, code, "{ended:?}");
-        assert_eq!(ended.stdout, "alive\n", "{ended:?}");
+    let shim = shim.worker(["sh", "-c", worker]);
+    let ended = shim.behind(namespace).behind(["sh", "-c", script, "sh"]).spawn().try_end()?;
+    holds(ended.code == code && ended.stdout == "137\n", || format!("{ended:?}"))
+}
+
+#[test]
+fn off_pid_1_no_process_but_the_workers_is_signalled() {
+    use a_decoy_survives as check;
+    let run = Shim::command("run");
+    let all = ["--reap-grace", "1m", "--signal-scope", "group", "--stop-timeout", "1m"];
+    for shim in [run.clone(), run.options(all)] {
+        assert_eq!(check(shim.clone(), "exit 7", 7), Ok(()));
+        assert_eq!(check(shim.clone(), "kill -KILL $$", 137), Ok(()));
+        let stops = "(sleep 1000 &); kill -TERM $PPID; exec sleep 1000";
+        assert_eq!(check(shim, stops, 143), Ok(()));
     }
+    found_out(check(Shim::faulty("ends-everybody"), "exit 7", 7), "143\\n");
 }
 
 fn a_death_by_signal_shows(shim: &Shim) -> Result<(), String> {
