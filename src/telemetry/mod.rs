@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -108,6 +109,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for P
 struct StandardError;
 
 const PATIENCE: Duration = Duration::from_secs(1);
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// Whether the last line found no taker.
 static NOBODY_READS: AtomicBool = AtomicBool::new(false);
@@ -136,10 +138,13 @@ impl io::Write for StandardError {
                     wait_until_writable(end, deadline).and_then(|()| nix::unistd::write(end, rest));
                 match written {
                     Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    Err(Errno::EINTR) => {}
+                    // Called writable all the same, such as with room for half a line end.
+                    Err(Errno::EAGAIN) if Instant::now() < deadline => sleep(A_MOMENT),
                     // Closed, broken or full: there is nobody left to tell.
                     Err(errno) => {
-                        NOBODY_READS.store(errno == Errno::ETIMEDOUT, Relaxed);
+                        let unread = matches!(errno, Errno::ETIMEDOUT | Errno::EAGAIN);
+                        NOBODY_READS.store(unread, Relaxed);
                         return Ok(bytes.len());
                     }
                 }
