@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::common::{Shim, children, eventually, found_out, holds, status_field, try_kill};
+use crate::common::{
+    Shim, children, eventually, found_out, has_ended, holds, status_field, try_kill,
+};
 
 /// All children but the worker, with their states of proc(5).
 fn others(shim: i32, worker: i32) -> Vec<(i32, String)> {
@@ -52,9 +54,7 @@ fn a_burst_is_reaped(shim: Shim, count: usize, worker_too: bool) -> Result<(), S
     })?;
     if worker_too {
         try_kill(worker, libc::SIGTERM)?;
-        running.within("the worker's end", || {
-            status_field(worker, "State")?.starts_with('Z').then_some(())
-        })?;
+        running.within("the worker's end", || has_ended(worker).then_some(()))?;
         running.try_signal(libc::SIGCONT)?;
     } else {
         running.try_signal(libc::SIGCONT)?;

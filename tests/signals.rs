@@ -364,9 +364,8 @@ fn the_workers_end_is_seen_in_a_storm(shim: Shim) -> Result<(), String> {
 fn a_storm_of_signals_does_not_delay_the_workers_end() {
     use the_workers_end_is_seen_in_a_storm as check;
     // The best of three, so that a busy machine is not taken for a slow shim.
-    let mut verdicts = (0..3).map(|_| check(Shim::command("run")));
-    let best = verdicts.find(Result::is_ok);
-    assert_eq!(best, Some(Ok(())), "and the last: {:?}", check(Shim::command("run")));
+    let verdict = || check(Shim::command("run"));
+    assert_eq!(verdict().or_else(|_| verdict()).or_else(|_| verdict()), Ok(()));
     found_out(check(Shim::faulty("reaps-when-it-is-quiet")), "the shim's end in a storm");
 }
 

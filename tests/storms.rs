@@ -68,16 +68,17 @@ fn of_a_hundred_thousand_signals_of_mixed_kinds_none_is_lost_that_the_kernel_doe
 fn deaths_and_sigterms(shim: &Shim, runs: u32) -> Result<(), String> {
     let mut codes = [0, 0];
     let shim = shim.clone().worker(["sh", "-c", "echo ready; read line; exit 5"]).pid1();
-    // Until either has come first often enough, or the race was none.
     let is_a_race = |codes: [u32; 2]| codes.iter().all(|count| *count > runs / 100);
-    let mut run = 0;
-    while run < runs || (run < 5 * runs && !is_a_race(codes)) {
+    for run in 0..5 * runs {
+        // Until either has come first often enough, or the race was none.
+        if run >= runs && is_a_race(codes) {
+            break;
+        }
         let (mut running, stdin) = shim.spawn_with_stdin();
         running.try_line()?;
         let pid = running.try_pid()?;
         drop(stdin);
         let until = Instant::now() + Duration::from_micros(u64::from(run % 100) * 10);
-        run += 1;
         while Instant::now() < until {
             std::hint::spin_loop();
         }

@@ -74,6 +74,12 @@ fn interrupt(terminal: &mut Terminal) {
     terminal.expect("$ ");
 }
 
+/// Asks the shell above for the exit code of what ran last.
+fn last_code_is(terminal: &mut Terminal, code: i32) {
+    terminal.type_in("echo code $?\n");
+    terminal.expect(&format!("code {code}"));
+}
+
 #[test]
 fn an_interactive_shell_as_worker_has_job_control() {
     let shim = Shim::command("run").env("PS1", "$ ");
@@ -90,8 +96,7 @@ fn an_interactive_shell_as_worker_has_job_control() {
     terminal.type_in("fg\n");
     eventually("it goes on", || runs(&[job]).then_some(()));
     terminal.type_in(CTRL_C);
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
     terminal.type_in("exit 3\n");
     assert_eq!(terminal.end(), 3);
 }
@@ -157,8 +162,7 @@ fn ctrl_z_under_a_shell_suspends_shim_and_worker_and_fg_resumes_both() {
     terminal.expect("two\r\ntwo");
     terminal.type_in(CTRL_C);
     terminal.expect("$ ");
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
 }
 
 #[test]
@@ -220,7 +224,7 @@ fn what_somebody_has_stopped_and_continues_goes_on_as_pid_1() {
 #[test]
 fn a_shim_started_in_the_background_is_a_job_like_any_other() {
     let mut terminal = shell();
-    terminal.type_in(&format!("{} run -- cat &\n", binary().display()));
+    terminal.type_in(&shim_with("cat &"));
     let (shim, worker) = shim_and_worker(terminal.pid());
     eventually("a stop", || (state(worker) == "T" && state(shim) == "T").then_some(()));
     terminal.type_in("fg\n");
@@ -231,14 +235,13 @@ fn a_shim_started_in_the_background_is_a_job_like_any_other() {
     terminal.type_in("fg\n");
     eventually("both run", || runs(&[shim, worker]).then_some(()));
     interrupt(&mut terminal);
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
 }
 
 #[test]
 fn a_shim_with_no_terminal_for_standard_input_is_suspended_and_resumed_all_the_same() {
     let mut terminal = shell();
-    terminal.type_in(&format!("{} run -- sleep 1000 </dev/null\n", binary().display()));
+    terminal.type_in(&shim_with("sleep 1000 </dev/null"));
     let (shim, worker) = shim_and_worker(terminal.pid());
     eventually("sleep is executed", || (status_field(worker, "Name")? == "sleep").then_some(()));
     terminal.type_in(CTRL_Z);
@@ -247,15 +250,14 @@ fn a_shim_with_no_terminal_for_standard_input_is_suspended_and_resumed_all_the_s
     terminal.type_in("fg\n");
     eventually("both run", || runs(&[shim, worker]).then_some(()));
     interrupt(&mut terminal);
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
 }
 
 #[test]
 fn a_worker_gets_the_terminal_when_it_reaches_for_it() {
     let mut terminal = shell();
     let worker = "sh -c 'read line </dev/tty; echo got $line'";
-    terminal.type_in(&format!("echo | {} run -- {worker}; echo over\n", binary().display()));
+    terminal.type_in(&format!("echo | {}", shim_with(&format!("{worker}; echo over"))));
     terminal.expect("echo over\r\n");
     terminal.type_in("this\n");
     terminal.expect("got this");
@@ -267,7 +269,7 @@ fn a_worker_gets_the_terminal_when_it_reaches_for_it() {
 fn a_worker_whose_output_goes_to_a_file_has_the_terminal() {
     let mut terminal = shell();
     let worker = "sh -c 'trap \"\" TTIN; echo ready >&2; read line; echo got $line >&2'";
-    terminal.type_in(&format!("{} run -- {worker} >/dev/null\n", binary().display()));
+    terminal.type_in(&shim_with(&format!("{worker} >/dev/null")));
     terminal.expect("\r\nready");
     terminal.type_in("this\n");
     terminal.expect("got this");
@@ -276,8 +278,7 @@ fn a_worker_whose_output_goes_to_a_file_has_the_terminal() {
 #[test]
 fn a_worker_behind_two_shims_gets_the_terminal_when_it_reaches_for_it() {
     let mut terminal = shell();
-    let shim = binary();
-    terminal.type_in(&format!("{0} run -- {0} run -- {CAT} | cat\n", shim.display()));
+    terminal.type_in(&shim_with(&format!("{} run -- {CAT} | cat", binary().display())));
     terminal.expect("\r\nready");
     repeats(&mut terminal, "this");
     interrupt(&mut terminal);
@@ -286,28 +287,23 @@ fn a_worker_behind_two_shims_gets_the_terminal_when_it_reaches_for_it() {
 #[test]
 fn a_shim_whose_process_group_is_of_another_pid_namespace_hands_the_terminal_on() {
     let mut terminal = shell();
-    terminal.type_in(&format!(
-        "unshare --fork --pid --mount-proc {} run -- {CAT}\n",
-        binary().display()
-    ));
+    terminal.type_in(&format!("unshare --fork --pid --mount-proc {}", shim_with(CAT)));
     terminal.expect("\r\nready");
     repeats(&mut terminal, "this");
     interrupt(&mut terminal);
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
 }
 
 #[test]
 fn a_pager_behind_the_shim_has_the_terminal() {
     let mut terminal = shell();
-    let shim = binary();
-    terminal.type_in(&format!("{} run -- echo text | {PAGER}; echo over\n", shim.display()));
+    terminal.type_in(&shim_with(&format!("echo text | {PAGER}; echo over")));
     terminal.expect("heard text");
     terminal.type_in("this\n");
     terminal.expect("got this");
     // While the worker still runs, too.
     let worker = fixture("worker");
-    terminal.type_in(&format!("{} run -- {} sleep | {PAGER}\n", shim.display(), worker.display()));
+    terminal.type_in(&shim_with(&format!("{} sleep | {PAGER}", worker.display())));
     terminal.expect("heard ready");
     terminal.type_in("that\n");
     terminal.expect("got that");
@@ -319,7 +315,7 @@ fn a_pager_behind_the_shim_has_the_terminal() {
 fn a_pager_behind_the_shim_gets_the_terminal_from_the_worker_when_it_reaches_for_it() {
     let mut terminal = shell();
     let worker = "sh -c 'read line; echo $line; exec sleep 1000'";
-    terminal.type_in(&format!("{} run -- {worker} | {PAGER}\n", binary().display()));
+    terminal.type_in(&shim_with(&format!("{worker} | {PAGER}")));
     terminal.expect("got $line'\r\n");
     terminal.type_in("this\n");
     terminal.expect("heard this");
@@ -373,8 +369,7 @@ fn ctrl_c_ends_the_script_around_the_shim_with_the_worker() {
     let mut terminal = script("while :; do SHIM run -- WORKER sleep; done");
     terminal.expect("\r\nready");
     interrupt(&mut terminal);
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 130");
+    last_code_is(&mut terminal, 130);
 }
 
 #[test]
@@ -414,8 +409,7 @@ fn a_log_line_does_not_stop_the_shim_on_a_terminal_with_tostop() {
     terminal.expect("Reaped process");
     terminal.type_in(CTRL_D);
     terminal.expect("$ ");
-    terminal.type_in("echo code $?\n");
-    terminal.expect("code 0");
+    last_code_is(&mut terminal, 0);
 }
 
 #[test]

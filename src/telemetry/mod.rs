@@ -126,10 +126,11 @@ impl io::Write for StandardError {
         let patience = if NOBODY_READS.load(Relaxed) { Duration::ZERO } else { PATIENCE };
         let deadline = Instant::now() + patience;
         let stderr = io::stderr();
-        let unblocked = stderr.is_terminal().then(unblocked_terminal).flatten();
+        let is_terminal = stderr.is_terminal();
+        let unblocked = is_terminal.then(unblocked_terminal).flatten();
         let (end, chunk) = match &unblocked {
             Some(terminal) => (terminal.as_fd(), UNBLOCKED_CHUNK),
-            None if stderr.is_terminal() => (stderr.as_fd(), TERMINAL_CHUNK),
+            None if is_terminal => (stderr.as_fd(), TERMINAL_CHUNK),
             None => (stderr.as_fd(), PIPE_CHUNK),
         };
         for mut rest in bytes.chunks(chunk) {
