@@ -118,7 +118,7 @@ cargo_test() { # ARGUMENT…
     mkfifo "$scratch/output"
     tee -a "$scratch/log" <"$scratch/output" &
     local tee=$! code=0
-    VERSION_GUARD_SKIPPED=$scratch/skipped env --default-signal=INT,QUIT setsid \
+    VERSION_GUARD_SKIPPED=$scratch/skipped env --default-signal=HUP,INT,QUIT setsid \
         cargo test --locked --no-fail-fast "$@" -- --test-threads=6 >"$scratch/output" 2>&1 &
     session=$!
     wait "$session" || code=$?

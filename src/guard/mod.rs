@@ -1,7 +1,6 @@
-//! The three guards: pure rules over who the image is, what the deploy expects and what would run.
+//! The guards: pure rules over what the image is, what the deploy expects and what would run.
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
-mod check;
 mod violation;
 
 use std::ffi::OsString;
@@ -9,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::image::{Enforce, GitSha, ImageIdentity, is_dirty};
 
-pub use check::check;
 pub use violation::Violation;
 
 /// What the deployment asks for.
@@ -33,82 +31,92 @@ pub enum Finding {
     Off(&'static str),
 }
 
-/// What the three guards found, in the order in which they are applied.
+/// What each guard found, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    pub tsx: Finding,
-    pub unknown: Finding,
-    pub mismatch: Finding,
+pub struct Verdict(Vec<(&'static str, Finding)>);
+
+/// What the guards judge by.
+struct Evidence<'a> {
+    identity: &'a ImageIdentity,
+    expectation: &'a Expectation,
+    /// The worker command, or none (`check` without a command).
+    command: &'a [OsString],
 }
 
+/// A guard: its name and its rule.
+type Guard = (&'static str, fn(&Evidence) -> Finding);
+
+/// The guards, in the order in which they are applied.
+const GUARDS: [Guard; 3] = [("tsx", tsx), ("unknown", unknown), ("mismatch", mismatch)];
+
 impl Verdict {
-    /// Applies the three guards to a worker command, or to none (`check` without a command).
-    pub fn new(identity: &ImageIdentity, expectation: &Expectation, command: &[OsString]) -> Self {
-        Self {
-            tsx: tsx(identity, expectation, command),
-            unknown: unknown(identity, expectation),
-            mismatch: mismatch(identity, expectation),
-        }
+    /// Applies all guards to a worker command, or to none (`check` without a command).
+    pub fn new<'a>(
+        identity: &'a ImageIdentity,
+        expectation: &'a Expectation,
+        command: &'a [OsString],
+    ) -> Self {
+        let evidence = Evidence { identity, expectation, command };
+        Self(GUARDS.iter().map(|(name, guard)| (*name, guard(&evidence))).collect())
     }
 
     /// The name of each guard and what it found.
-    pub fn findings(&self) -> [(&'static str, &Finding); 3] {
-        [("tsx", &self.tsx), ("unknown", &self.unknown), ("mismatch", &self.mismatch)]
+    pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> {
+        self.0.iter().map(|(name, finding)| (*name, finding))
     }
 
     /// Why the worker must not start; empty when it may.
     pub fn violations(&self) -> Vec<&Violation> {
         self.findings()
-            .into_iter()
             .filter_map(|(_, finding)| match finding {
                 Finding::Refused(violation) => Some(violation),
                 _ => None,
             })
             .collect()
     }
+
+    /// Whether no guard says no.
+    pub fn lets_start(&self) -> bool {
+        self.violations().is_empty()
+    }
 }
 
-fn tsx(identity: &ImageIdentity, expectation: &Expectation, command: &[OsString]) -> Finding {
-    let found = command
-        .iter()
-        .find(|argument| argument.as_bytes().windows(3).any(|window| window == b"tsx"));
+fn tsx(evidence: &Evidence) -> Finding {
+    let mut arguments = evidence.command.iter();
+    let found =
+        arguments.find(|argument| argument.as_bytes().windows(3).any(|window| window == b"tsx"));
     match found {
-        None if command.is_empty() => Finding::Off("no worker command was given"),
+        None if evidence.command.is_empty() => Finding::Off("no worker command was given"),
         None => Finding::Passed("no argument of the worker command contains tsx"),
-        Some(argument) => unless_enforced_tolerated(
-            identity,
-            expectation,
-            Violation::Tsx { argument: argument.to_string_lossy().into_owned() },
-        ),
+        Some(argument) => {
+            let argument = argument.to_string_lossy().into_owned();
+            evidence.refuse_where_enforced(Violation::Tsx { argument })
+        }
     }
 }
 
-fn unknown(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
-    match &identity.git_sha {
-        GitSha::Known(sha) if is_dirty(sha) => unless_enforced_tolerated(
-            identity,
-            expectation,
-            Violation::Dirty { image: sha.clone() },
-        ),
+fn unknown(evidence: &Evidence) -> Finding {
+    match &evidence.identity.git_sha {
+        GitSha::Known(sha) if is_dirty(sha) => {
+            evidence.refuse_where_enforced(Violation::Dirty { image: sha.clone() })
+        }
         GitSha::Known(_) => Finding::Passed("the image knows its SHA"),
-        GitSha::Unknown(reason) => unless_enforced_tolerated(
-            identity,
-            expectation,
-            Violation::Unknown { reason: reason.clone() },
-        ),
+        GitSha::Unknown(reason) => {
+            evidence.refuse_where_enforced(Violation::Unknown { reason: reason.clone() })
+        }
     }
 }
 
-fn mismatch(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
-    let Some(expected) = &expectation.git_sha else {
-        return if identity.policy.require_expected {
+fn mismatch(evidence: &Evidence) -> Finding {
+    let Some(expected) = &evidence.expectation.git_sha else {
+        return if evidence.identity.policy.require_expected {
             Finding::Refused(Violation::NoExpectation)
         } else {
             Finding::Off("EXPECTED_GIT_SHA is not set")
         };
     };
-    let image = match &identity.git_sha {
-        GitSha::Unknown(_) if enforced(identity, expectation) => {
+    let image = match &evidence.identity.git_sha {
+        GitSha::Unknown(_) if evidence.is_enforced() => {
             return Finding::Off("the image has no SHA to compare");
         }
         sha => sha.to_string(),
@@ -120,21 +128,15 @@ fn mismatch(identity: &ImageIdentity, expectation: &Expectation) -> Finding {
     }
 }
 
-fn unless_enforced_tolerated(
-    identity: &ImageIdentity,
-    expectation: &Expectation,
-    violation: Violation,
-) -> Finding {
-    if enforced(identity, expectation) {
-        Finding::Refused(violation)
-    } else {
-        Finding::Tolerated(violation)
+impl Evidence<'_> {
+    /// Whether the tsx and the unknown guard hold: in production, and where the seal says so.
+    fn is_enforced(&self) -> bool {
+        self.expectation.production || self.identity.policy.enforce == Some(Enforce::Always)
     }
-}
 
-/// Whether the tsx and the unknown guard hold: in production, and where the seal says so.
-fn enforced(identity: &ImageIdentity, expectation: &Expectation) -> bool {
-    expectation.production || identity.policy.enforce == Some(Enforce::Always)
+    fn refuse_where_enforced(&self, violation: Violation) -> Finding {
+        if self.is_enforced() { Finding::Refused(violation) } else { Finding::Tolerated(violation) }
+    }
 }
 
 #[cfg(test)]
@@ -157,6 +159,10 @@ mod tests {
             overridden: None,
             policy: Policy::default(),
         }
+    }
+
+    fn finding<'a>(verdict: &'a Verdict, guard: &str) -> &'a Finding {
+        verdict.findings().find(|(name, _)| *name == guard).unwrap().1
     }
 
     fn under(policy: Policy, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
@@ -226,7 +232,7 @@ mod tests {
     #[test]
     fn compiled_code_passes_the_tsx_guard() {
         let verdict = verdict("production", "a1b2c3d", None, &["node", "dist/w.js"]);
-        assert!(matches!(verdict.tsx, Finding::Passed(_)));
+        assert!(matches!(finding(&verdict, "tsx"), Finding::Passed(_)));
     }
 
     #[test]
@@ -234,15 +240,15 @@ mod tests {
         let expectation = Expectation { production: true, git_sha: None };
         let command = [OsString::from_vec(b"/\xff/tsx".to_vec())];
         let verdict = Verdict::new(&image("a1b2c3d"), &expectation, &command);
-        assert!(matches!(verdict.tsx, Finding::Refused(_)));
+        assert!(matches!(finding(&verdict, "tsx"), Finding::Refused(_)));
     }
 
     #[test]
     fn outside_production_tsx_and_unknown_are_tolerated() {
         let verdict = verdict("development", "unknown", None, &["tsx"]);
         assert!(verdict.violations().is_empty());
-        assert!(matches!(verdict.tsx, Finding::Tolerated(_)));
-        assert!(matches!(verdict.unknown, Finding::Tolerated(_)));
+        assert!(matches!(finding(&verdict, "tsx"), Finding::Tolerated(_)));
+        assert!(matches!(finding(&verdict, "unknown"), Finding::Tolerated(_)));
     }
 
     #[test]
@@ -280,7 +286,7 @@ mod tests {
     #[test]
     fn without_an_expected_sha_the_mismatch_guard_is_off() {
         let verdict = verdict("production", "a1b2c3d", None, &["node"]);
-        assert!(matches!(verdict.mismatch, Finding::Off(_)));
+        assert!(matches!(finding(&verdict, "mismatch"), Finding::Off(_)));
         assert!(verdict.violations().is_empty());
     }
 }

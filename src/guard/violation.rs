@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::telemetry::Printable;
+use crate::escape::Escape;
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,38 @@ impl Violation {
         }
     }
 
+    /// What the image says its SHA is, where the violation is about that.
+    pub fn image_sha(&self) -> Option<&str> {
+        match self {
+            Self::Dirty { image } | Self::Mismatch { image, .. } => Some(image),
+            _ => None,
+        }
+    }
+
+    /// What the deployment expects, where the violation is about that.
+    pub fn expected_sha(&self) -> Option<&str> {
+        match self {
+            Self::Mismatch { expected, .. } => Some(expected),
+            _ => None,
+        }
+    }
+
+    /// The argument of the worker command that is refused.
+    pub fn argument(&self) -> Option<&str> {
+        match self {
+            Self::Tsx { argument } => Some(argument),
+            _ => None,
+        }
+    }
+
+    /// Why the image has no SHA.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The lines of a refusal, without their prefix: first exactly those of the deployment integrity
     /// document, then what helps.
     pub fn refusal(&self) -> String {
@@ -48,7 +80,7 @@ impl Violation {
                 "FATAL: GIT_SHA is '{}' in production!\n\
                  Image was built from a tree with uncommitted changes\n\
                  This worker CANNOT run - its code is in no commit.",
-                Printable(image)
+                Escape(image)
             ),
             Self::NoExpectation => "FATAL: EXPECTED_GIT_SHA is not set!\n\
                  Image was sealed with --require-expected\n\
@@ -65,8 +97,8 @@ impl Violation {
                      Image SHA:    {}\n  \
                      Expected SHA: {}\n\
                      This worker is running STALE code. Exiting.{hint}",
-                    Printable(image),
-                    Printable(expected)
+                    Escape(image),
+                    Escape(expected)
                 )
             }
         }
@@ -78,19 +110,19 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Tsx { argument } => {
-                write!(f, "The worker command has the argument {}", Printable(argument))
+                write!(f, "The worker command has the argument {}", Escape(argument))
             }
             Self::Unknown { reason } => {
-                write!(f, "The image's SHA is unknown: {}", Printable(reason))
+                write!(f, "The image's SHA is unknown: {}", Escape(reason))
             }
             Self::Dirty { image } => {
-                write!(f, "The image's SHA is {}: its code is in no commit", Printable(image))
+                write!(f, "The image's SHA is {}: its code is in no commit", Escape(image))
             }
             Self::NoExpectation => {
                 f.write_str("EXPECTED_GIT_SHA is not set, and the image's seal requires it")
             }
             Self::Mismatch { image, expected } => {
-                write!(f, "The image's SHA is {}, not {}", Printable(image), Printable(expected))
+                write!(f, "The image's SHA is {}, not {}", Escape(image), Escape(expected))
             }
         }
     }

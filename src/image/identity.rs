@@ -5,10 +5,10 @@ use std::fmt;
 
 use super::policy::Policy;
 use super::seal::{PATH, Seal, SealError};
-use crate::telemetry::causes;
+use crate::log::causes;
 
 /// Words that stand where a SHA should be and say nothing: the defaults of build scripts, of
-/// JavaScript and of git, and a variable that nobody expanded.
+/// JavaScript and of git, and a variable that was not expanded.
 const EMPTY_WORDS: [&str; 5] = ["unknown", "null", "undefined", "HEAD", "${GIT_SHA}"];
 
 /// The commit that the image was built from.
@@ -45,11 +45,11 @@ impl fmt::Display for Source {
     }
 }
 
-/// Who the image says it is.
+/// What the image says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageIdentity {
     pub git_sha: GitSha,
-    /// As given at build time, usually RFC 3339; empty when nobody said.
+    /// As given at build time, usually RFC 3339; empty when it was not said.
     pub build_date: String,
     pub source: Source,
     /// A `GIT_SHA` in the environment that contradicts the seal and loses to it.

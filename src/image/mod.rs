@@ -1,9 +1,9 @@
-//! Who the image says it is.
+//! What the image says it is.
 
 mod identity;
 mod policy;
 mod seal;
 
 pub use identity::{GitSha, ImageIdentity, Source, is_dirty, meaningful};
-pub use policy::{Enforce, Policy, Switch};
-pub use seal::{Seal, seal};
+pub use policy::{Enforce, Policy};
+pub use seal::Seal;

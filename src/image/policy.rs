@@ -1,44 +1,21 @@
 //! What an image asks of its guards, whatever the deployment forgets to say.
 
 use std::fmt;
-use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// When the tsx and the unknown guard hold, other than in production.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Enforce {
     /// Whatever `NODE_ENV` says.
     Always,
 }
 
-impl FromStr for Enforce {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "always" => Ok(Self::Always),
-            _ => Err("expected always"),
-        }
-    }
-}
-
 impl fmt::Display for Enforce {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("always")
-    }
-}
-
-/// `true` or `false`, as an environment says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Switch(pub bool);
-
-impl FromStr for Switch {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| "expected true or false")
     }
 }
 

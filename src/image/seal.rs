@@ -10,15 +10,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::policy::{Enforce, Policy};
-use crate::config::{self, Environment};
-use crate::supervisor::Exit;
-use crate::{cli, kernel, telemetry};
 
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
 pub const PATH: &str = "/etc/version-guard/image.json";
 
 /// Far more than a seal holds; what is longer is no seal.
-const MOST_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// The image's identity and policy as they were sealed at build time. Unknown fields are refused:
 /// they would be promises that this version does not keep.
@@ -47,24 +44,12 @@ pub enum SealError {
     Read(#[source] io::Error),
     #[error("the seal {PATH} is no regular file")]
     NoFile,
-    #[error("the seal {PATH} is longer than {MOST_BYTES} bytes")]
+    #[error("the seal {PATH} is longer than {MAX_BYTES} bytes")]
     TooLong,
     #[error("the seal {PATH} can't be parsed")]
     Parse(#[source] serde_json::Error),
     #[error("the seal can't be written to {}; this step has to run as root", path.display())]
     Write { path: PathBuf, source: io::Error },
-}
-
-/// `seal`: writes the image's identity into the image.
-///
-/// # Errors
-/// The seal can't be written.
-pub fn seal(options: cli::Seal, environment: &Environment) -> anyhow::Result<Exit> {
-    kernel::unblock_signals();
-    let seal = config::seal(options, environment)?;
-    seal.write()?;
-    telemetry::sealed(&seal);
-    Ok(Exit::Done)
 }
 
 impl Seal {
@@ -91,8 +76,8 @@ impl Seal {
             return Err(SealError::NoFile);
         }
         let mut bytes = Vec::new();
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
-        if bytes.len() as u64 > MOST_BYTES {
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(SealError::TooLong);
         }
         serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)
@@ -166,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_with_a_field_nobody_knows_is_refused() {
+    fn a_seal_with_an_unknown_field_is_refused() {
         let text = r#"{"gitSha":"a1b2c3d","buildDate":"","enforceMore":true}"#;
         assert!(serde_json::from_str::<Seal>(text).is_err());
     }

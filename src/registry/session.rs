@@ -1,21 +1,18 @@
-//! Questions to one Redis, or to all masters of the Redis Cluster that it belongs to.
+//! Batches for one Redis, or for all masters of the Redis Cluster that it belongs to.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, Value, cmd};
 
-use super::connection::{ConnectionError, Endpoint, Stage};
+use super::batch::{Batch, Replies, masters_of, or_first_error, redirect};
+use super::connection::connect;
+use super::endpoint::Endpoint;
+use super::error::{ConnectionError, Stage};
 
-/// Commands about one key that go together to the node that holds it. The first one names the key,
-/// so that a node which doesn't hold it says so; a transaction is `MULTI` … `EXEC`.
-pub type Question = Vec<Cmd>;
-
-/// The reply to each command of a question, or the first complaint about one.
-pub type Answer = Result<Vec<Value>, RedisError>;
-
-/// How often a question follows redirects; a cluster that is being resharded needs two.
-const MOST_REDIRECTS: usize = 5;
+/// How often a batch follows redirects; a cluster that is being resharded needs two.
+const MAX_REDIRECTS: usize = 5;
 
 /// Open connections to the nodes that have been asked so far.
 pub struct Session<'a> {
@@ -24,61 +21,74 @@ pub struct Session<'a> {
     nodes: Vec<(Endpoint, MultiplexedConnection)>,
 }
 
-/// A question on its way.
+/// A batch on its way.
 struct Pending {
-    /// Its place among the questions.
+    /// Its place among the batches.
     place: usize,
-    question: Question,
+    batch: Batch,
     node: usize,
-    /// The node has the key only for those who say ASKING.
+    /// The node serves the key only after ASKING.
     asking: bool,
 }
 
 impl<'a> Session<'a> {
+    /// Connects, logs in and gives the session to `talk`, all of it within the limit. Every
+    /// connection of the session closes at the end.
+    ///
     /// # Errors
-    /// Why there is no connection.
-    pub async fn open(
-        endpoint: &'a Endpoint,
-        stage: &'a Cell<Stage>,
-    ) -> Result<Self, ConnectionError> {
-        let connection = endpoint.connect(stage).await?;
+    /// What failed, or what was going on when time ran out.
+    pub async fn within<T>(
+        endpoint: &Endpoint,
+        limit: Duration,
+        talk: impl AsyncFnOnce(&mut Session) -> Result<T, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
+        let stage = Cell::new(Stage::Resolving);
+        let all = async { talk(&mut Session::open(endpoint, &stage).await?).await };
+        match tokio::time::timeout(limit, all).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectionError::TimedOut { limit, stage: stage.get() }),
+        }
+    }
+
+    async fn open(endpoint: &'a Endpoint, stage: &'a Cell<Stage>) -> Result<Self, ConnectionError> {
+        let connection = connect(endpoint, stage).await?;
         Ok(Self { endpoint, stage, nodes: vec![(endpoint.clone(), connection)] })
     }
 
-    /// Asks everything at once: one round trip for each node concerned, and one more for what a
-    /// cluster redirects. The answers come in the order of the questions.
+    /// Sends everything at once: one round trip for each node concerned, and one more for what a
+    /// cluster redirects. The replies come in the order of the batches.
     ///
     /// # Errors
-    /// A lost connection. What a server complains of is an answer.
-    pub async fn ask(&mut self, questions: Vec<Question>) -> Result<Vec<Answer>, ConnectionError> {
-        let mut answers: Vec<Option<Answer>> = questions.iter().map(|_| None).collect();
-        let mut pending: Vec<Pending> = questions
+    /// A lost connection. An error reply is a reply.
+    pub async fn send(&mut self, batches: Vec<Batch>) -> Result<Vec<Replies>, ConnectionError> {
+        let mut replies: Vec<Option<Replies>> = batches.iter().map(|_| None).collect();
+        let mut pending: Vec<Pending> = batches
             .into_iter()
             .enumerate()
-            .map(|(place, question)| Pending { place, question, node: 0, asking: false })
+            .map(|(place, batch)| Pending { place, batch, node: 0, asking: false })
             .collect();
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut redirected = Vec::new();
             for node in 0..self.nodes.len() {
                 let (here, elsewhere): (Vec<_>, Vec<_>) =
                     pending.into_iter().partition(|one| one.node == node);
                 pending = elsewhere;
-                for (one, answer) in self.ask_node(node, here).await? {
-                    match answer.as_ref().err().and_then(redirect) {
+                for (one, reply) in self.send_to_node(node, here).await? {
+                    match reply.as_ref().err().and_then(redirect) {
                         Some((host, port, asking)) => {
                             let node = self.node(&host, port).await?;
                             redirected.push(Pending { node, asking, ..one });
                         }
                         None => {
-                            if let Some(place) = answers.get_mut(one.place) {
-                                *place = Some(answer);
+                            if let Some(place) = replies.get_mut(one.place) {
+                                *place = Some(reply);
                             }
                         }
                     }
                 }
             }
             if redirected.is_empty() {
-                return answers
+                return replies
                     .into_iter()
                     .collect::<Option<_>>()
                     .ok_or(ConnectionError::Redirected);
@@ -88,25 +98,25 @@ impl<'a> Session<'a> {
         Err(ConnectionError::Redirected)
     }
 
-    /// Asks one question; what the server complains of is an error.
+    /// Sends one batch; an error reply is an error.
     ///
     /// # Errors
-    /// A lost connection, or the server's complaint.
-    pub async fn ask_one(&mut self, question: Question) -> Result<Vec<Value>, ConnectionError> {
-        let answers = self.ask(vec![question]).await?;
-        self.all_well(answers).map(|mut replies| replies.pop().unwrap_or_default())
+    /// A lost connection, or an error reply.
+    pub async fn send_one(&mut self, batch: Batch) -> Result<Vec<Value>, ConnectionError> {
+        let replies = self.send(vec![batch]).await?;
+        self.all_ok(replies).map(|mut replies| replies.pop().unwrap_or_default())
     }
 
-    /// The replies, if no server complained.
+    /// The replies, if none is an error.
     ///
     /// # Errors
-    /// The first complaint.
-    pub fn all_well(&self, answers: Vec<Answer>) -> Result<Vec<Vec<Value>>, ConnectionError> {
-        answers.into_iter().collect::<Result<_, _>>().map_err(|error| self.complaint(&error))
+    /// The first error reply.
+    pub fn all_ok(&self, replies: Vec<Replies>) -> Result<Vec<Vec<Value>>, ConnectionError> {
+        replies.into_iter().collect::<Result<_, _>>().map_err(|error| self.error_reply(&error))
     }
 
-    /// A server's complaint, without the password.
-    pub fn complaint(&self, error: &RedisError) -> ConnectionError {
+    /// An error reply, without the password.
+    pub fn error_reply(&self, error: &RedisError) -> ConnectionError {
         self.endpoint.redis_error(error)
     }
 
@@ -115,41 +125,41 @@ impl<'a> Session<'a> {
         self.endpoint.database()
     }
 
-    /// Puts a command that names no key to every master; the replies come in no order.
+    /// Sends a command that names no key to every master; the replies come in no order.
     ///
     /// # Errors
-    /// A lost connection, a server's complaint, or a cluster that doesn't say who its masters are.
-    pub async fn ask_masters(&mut self, command: &Cmd) -> Result<Vec<Value>, ConnectionError> {
+    /// A lost connection, an error reply, or a cluster that doesn't say which its masters are.
+    pub async fn send_to_masters(&mut self, command: &Cmd) -> Result<Vec<Value>, ConnectionError> {
         let mut replies = Vec::new();
         for node in self.masters().await? {
-            replies.push(self.ask_master(node, command).await?);
+            replies.push(self.send_to_master(node, command).await?);
         }
         Ok(replies)
     }
 
-    /// Puts a command that names no key to one of the masters.
+    /// Sends a command that names no key to one of the masters.
     ///
     /// # Errors
-    /// A lost connection, or the server's complaint.
-    pub async fn ask_master(
+    /// A lost connection, or an error reply.
+    pub async fn send_to_master(
         &mut self,
         node: usize,
         command: &Cmd,
     ) -> Result<Value, ConnectionError> {
-        let question = vec![command.clone()];
-        let pending = vec![Pending { place: 0, question, node, asking: false }];
-        let answers = self.ask_node(node, pending).await?;
-        let replies = self.all_well(answers.into_iter().map(|(_, answer)| answer).collect())?;
+        let batch = vec![command.clone()];
+        let pending = vec![Pending { place: 0, batch, node, asking: false }];
+        let replies = self.send_to_node(node, pending).await?;
+        let replies = self.all_ok(replies.into_iter().map(|(_, reply)| reply).collect())?;
         Ok(replies.into_iter().flatten().next().unwrap_or(Value::Nil))
     }
 
     /// The masters of the cluster, or the one Redis where there is none.
     ///
     /// # Errors
-    /// A lost connection, or a server that doesn't permit the question: to take it for a single one
+    /// A lost connection, or a server that doesn't permit the command: to take it for a single one
     /// would leave the others' keys out unseen.
     pub async fn masters(&mut self) -> Result<Vec<usize>, ConnectionError> {
-        let slots = match self.ask_master(0, cmd("CLUSTER").arg("SLOTS")).await {
+        let slots = match self.send_to_master(0, cmd("CLUSTER").arg("SLOTS")).await {
             Ok(slots) => slots,
             Err(ConnectionError::Redis { code, .. }) if code == "ERR" => return Ok(vec![0]),
             Err(error) => return Err(error),
@@ -170,28 +180,28 @@ impl<'a> Session<'a> {
         if let Some(place) = self.nodes.iter().position(|(known, _)| known.is(&node)) {
             return Ok(place);
         }
-        let connection = node.connect(self.stage).await?;
+        let connection = connect(&node, self.stage).await?;
         self.nodes.push((node, connection));
         Ok(self.nodes.len() - 1)
     }
 
-    async fn ask_node(
+    async fn send_to_node(
         &mut self,
         node: usize,
-        questions: Vec<Pending>,
-    ) -> Result<Vec<(Pending, Answer)>, ConnectionError> {
+        batches: Vec<Pending>,
+    ) -> Result<Vec<(Pending, Replies)>, ConnectionError> {
         let Some((_, connection)) = self.nodes.get_mut(node) else {
             return Err(ConnectionError::Redirected);
         };
-        if questions.is_empty() {
+        if batches.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipeline = Pipeline::new();
-        for one in &questions {
+        for one in &batches {
             if one.asking {
                 pipeline.add_command(cmd("ASKING"));
             }
-            for command in &one.question {
+            for command in &one.batch {
                 pipeline.add_command(command.clone());
             }
         }
@@ -201,102 +211,13 @@ impl<'a> Session<'a> {
             .await
             .map_err(|error| self.endpoint.redis_error(&error))?;
         let mut replies = replies.into_iter();
-        Ok(questions
+        Ok(batches
             .into_iter()
             .map(|one| {
                 replies.by_ref().take(usize::from(one.asking)).for_each(drop);
-                let replies = replies.by_ref().take(one.question.len()).collect();
-                (one, complaint_or(replies))
+                let replies = replies.by_ref().take(one.batch.len()).collect();
+                (one, or_first_error(replies))
             })
             .collect())
-    }
-}
-
-/// The first complaint among the replies, those inside a transaction's included. It comes before
-/// EXECABORT, which only says that there was one.
-fn complaint_or(replies: Vec<Value>) -> Answer {
-    let nested = replies.iter().flat_map(|reply| match reply {
-        Value::Array(replies) => replies.as_slice(),
-        _ => &[],
-    });
-    for reply in replies.iter().chain(nested) {
-        if let Value::ServerError(error) = reply {
-            return Err(error.clone().into());
-        }
-    }
-    Ok(replies)
-}
-
-/// Where a node says that the key is: host, port, and whether to say ASKING there.
-fn redirect(error: &RedisError) -> Option<(String, u16, bool)> {
-    let (address, _) = error.redirect_node()?;
-    let (host, port) = address.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some((host.to_owned(), port.parse().ok()?, error.code() == Some("ASK")))
-}
-
-/// The masters in a reply to CLUSTER SLOTS: first and last slot, then the nodes, the master first.
-fn masters_of(slots: &Value) -> Vec<(String, u16)> {
-    let Value::Array(ranges) = slots else {
-        return Vec::new();
-    };
-    let master = |range: &Value| -> Option<(String, u16)> {
-        let Value::Array(range) = range else { return None };
-        let Some(Value::Array(master)) = range.get(2) else { return None };
-        let host = match master.first()? {
-            Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
-            _ => String::new(),
-        };
-        let Some(Value::Int(port)) = master.get(1) else { return None };
-        Some((host, (*port).try_into().ok()?))
-    };
-    ranges.iter().filter_map(master).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use redis::{Value, parse_redis_value};
-
-    use super::{complaint_or, masters_of, redirect};
-
-    fn reply(text: &str) -> Value {
-        parse_redis_value(text.as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn a_redirect_names_the_node_and_how_to_ask_it() {
-        for (text, expected) in [
-            ("-MOVED 3999 10.0.0.1:6381\r\n", Some(("10.0.0.1", 6381, false))),
-            ("-ASK 3999 ::1:6381\r\n", Some(("::1", 6381, true))),
-            ("-MOVED 3999 [::1]:6381\r\n", Some(("::1", 6381, false))),
-            ("-MOVED 3999 :6381\r\n", Some(("", 6381, false))),
-            ("-MOVED 3999 redis-1.internal:6381\r\n", Some(("redis-1.internal", 6381, false))),
-            ("-MOVED 3999 10.0.0.1:x\r\n", None),
-            ("-MOVED\r\n", None),
-            ("-ERR no\r\n", None),
-        ] {
-            let error = complaint_or(vec![reply(text)]).unwrap_err();
-            let expected = expected.map(|(host, port, asking)| (host.to_owned(), port, asking));
-            assert_eq!(redirect(&error), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_first_complaint_counts_and_not_that_there_was_one() {
-        let replies = ["+OK\r\n", "-NOPERM x\r\n", "+QUEUED\r\n", "-EXECABORT y\r\n"].map(reply);
-        assert_eq!(complaint_or(replies.into()).unwrap_err().code(), Some("NOPERM"));
-        let nested = reply("*2\r\n:1\r\n-WRONGTYPE z\r\n");
-        assert_eq!(complaint_or(vec![nested]).unwrap_err().code(), Some("WRONGTYPE"));
-        assert!(complaint_or(vec![reply("*-1\r\n")]).is_ok());
-    }
-
-    #[test]
-    fn the_masters_are_the_first_nodes_of_the_slot_ranges() {
-        let slots = reply(
-            "*2\r\n*4\r\n:0\r\n:8191\r\n*2\r\n$9\r\n127.0.0.1\r\n:7000\r\n*2\r\n$1\r\nx\r\n:7003\r\n\
-             *3\r\n:8192\r\n:16383\r\n*2\r\n$-1\r\n:7001\r\n",
-        );
-        assert_eq!(masters_of(&slots), [("127.0.0.1".to_owned(), 7000), (String::new(), 7001)]);
-        assert_eq!(masters_of(&Value::Nil), []);
     }
 }

@@ -3,11 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use super::signal::Signal;
 
 /// How the worker is supervised; the default is what needs no tuning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct Supervision {
     pub scope: Scope,
     pub rewrites: Vec<Rewrite>,
     /// Sent to the shim when its parent dies; PR_SET_PDEATHSIG(2const).
@@ -20,7 +22,7 @@ pub struct Options {
     pub reap_grace: Option<Duration>,
 }
 
-impl Options {
+impl Supervision {
     /// What is forwarded for a signal that came in: itself, another one, or `None` for nothing. Of two
     /// rewrites of the same signal the last one counts.
     pub fn rewritten(&self, signal: Signal) -> Option<Signal> {
@@ -36,25 +38,13 @@ impl Options {
     }
 }
 
-/// Who gets a forwarded signal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Which processes get a forwarded signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Scope {
     #[default]
     Worker,
     /// The worker and everything it has started in its process group.
     Group,
-}
-
-impl FromStr for Scope {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "worker" => Ok(Self::Worker),
-            "group" => Ok(Self::Group),
-            _ => Err("expected worker or group"),
-        }
-    }
 }
 
 /// `FROM:TO`: another signal in a signal's place, or none for a `TO` of 0.
@@ -105,13 +95,13 @@ impl FromStr for Remap {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Remap, Rewrite, Scope, Signal};
+    use super::{Remap, Rewrite, Signal, Supervision};
 
     #[test]
     fn a_rewrite_replaces_or_drops_and_leaves_the_others() {
         let rewrites =
             ["TERM:QUIT", "SIGHUP:0", "TSTP: 10"].map(|text| text.parse().unwrap()).into();
-        let options = Options { rewrites, ..Options::default() };
+        let options = Supervision { rewrites, ..Supervision::default() };
         for (from, to) in
             [("TERM", Some("QUIT")), ("HUP", None), ("TSTP", Some("USR1")), ("INT", Some("INT"))]
         {
@@ -123,7 +113,7 @@ mod tests {
     #[test]
     fn a_remap_without_a_target_means_0() {
         let remaps = ["143", "3:4"].map(|text| text.parse().unwrap()).into();
-        let options = Options { remaps, ..Options::default() };
+        let options = Supervision { remaps, ..Supervision::default() };
         assert_eq!([143, 3, 4, 0].map(|code| options.remapped(code)), [0, 4, 4, 0]);
     }
 
@@ -131,7 +121,7 @@ mod tests {
     fn the_last_word_on_a_signal_or_a_code_counts() {
         let remaps = ["3:4", "3:5"].map(|text| text.parse().unwrap()).into();
         let rewrites = ["TERM:QUIT", "TERM:INT"].map(|text| text.parse().unwrap()).into();
-        let options = Options { rewrites, remaps, ..Options::default() };
+        let options = Supervision { rewrites, remaps, ..Supervision::default() };
         assert_eq!(options.remapped(3), 5);
         assert_eq!(options.rewritten(Signal::TERM), Some(Signal::INT));
     }
@@ -146,6 +136,5 @@ mod tests {
         for text in ["", "256", "-1", "1:256", "1:", "a"] {
             assert!(text.parse::<Remap>().is_err(), "{text}");
         }
-        assert!("all".parse::<Scope>().is_err());
     }
 }

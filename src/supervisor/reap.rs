@@ -8,14 +8,14 @@ use nix::unistd::Pid;
 use tracing::warn;
 
 use super::signal::Signal;
-use crate::kernel;
+use crate::system::children::reap_any;
 
-/// What a look at the shim's children found.
+/// What became of the shim's children.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Reaped {
     /// The worker's status, if it has ended.
     pub ended: Option<ExitStatus>,
-    /// What stopped the worker, a key or anybody's signal; it has not ended.
+    /// What stopped the worker, a key or any process's signal; it has not ended.
     pub stopped: Option<Signal>,
     /// No child is left.
     pub childless: bool,
@@ -24,16 +24,16 @@ pub struct Found {
 /// Reaps all children that have ended; waitpid(2).
 ///
 /// All of them each time: one SIGCHLD can stand for many deaths (signal(7)). Children that the shim
-/// had before it became the shim, and orphans that became its own, are buried with no word unless
+/// had before it became the shim, and orphans that became its own, are reaped silently unless
 /// `warn_on_reap`.
-pub fn drain(worker: Pid, warn_on_reap: bool) -> Found {
-    let mut found = Found::default();
+pub fn drain(worker: Pid, warn_on_reap: bool) -> Reaped {
+    let mut reaped = Reaped::default();
     loop {
-        match kernel::reap() {
+        match reap_any() {
             Ok(Some((pid, status))) if pid == worker => {
-                found.stopped = status.stopped_signal().and_then(Signal::new);
-                if found.stopped.is_none() {
-                    found.ended = Some(status);
+                reaped.stopped = status.stopped_signal().and_then(Signal::new);
+                if reaped.stopped.is_none() {
+                    reaped.ended = Some(status);
                 }
             }
             Ok(Some((pid, status))) => {
@@ -45,8 +45,8 @@ pub fn drain(worker: Pid, warn_on_reap: bool) -> Found {
                 }
             }
             Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Found { childless: true, ..found },
-            Ok(None) | Err(_) => return found,
+            Err(Errno::ECHILD) => return Reaped { childless: true, ..reaped },
+            Ok(None) | Err(_) => return reaped,
         }
     }
 }

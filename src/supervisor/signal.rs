@@ -38,7 +38,7 @@ impl Signal {
         self.0 >= RTMIN
     }
 
-    /// Whether somebody wants the run to end by it: what engines, shells and terminals send for that.
+    /// Whether it asks the run to end: what engines, shells and terminals send for that.
     pub fn asks_to_end(self) -> bool {
         matches!(self.0, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
     }

@@ -8,14 +8,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::signal::Signal;
-use crate::kernel;
+use crate::system::signals::{AllBlocked, block_all, descriptor};
 
 /// The signals that wait. All are blocked from the shim's first instruction on and read from here:
 /// none can interrupt, none is lost but what the kernel itself merges, and real-time ones stay in
 /// order.
+///
+/// A signalfd, and not signal-hook's iterator: that one merges real-time signals, sorts them by number,
+/// can't have those that libc keeps for itself, and its handlers would come too late for PID 1.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
+    blocked: AllBlocked,
     own_pid: u32,
 }
 
@@ -23,7 +27,7 @@ pub struct Signals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     pub signal: Signal,
-    /// No process sent it but the kernel, such as for a key or a lost terminal; sigaction(2).
+    /// The kernel sent it and no process did, such as for a key or a lost terminal; sigaction(2).
     pub by_kernel: bool,
 }
 
@@ -36,8 +40,18 @@ pub enum Wake {
 }
 
 impl Signals {
-    pub fn open() -> nix::Result<Self> {
-        Ok(Self { fd: kernel::signal_fd()?, own_pid: std::process::id() })
+    /// Every signal that the shim has received since its first instruction, and will receive.
+    ///
+    /// # Errors
+    /// The kernel's, when it grants no descriptor for them.
+    pub fn since_entry() -> nix::Result<Self> {
+        let blocked = block_all();
+        Ok(Self { fd: descriptor(&blocked)?, blocked, own_pid: std::process::id() })
+    }
+
+    /// That none of them can interrupt the thread that reads them.
+    pub fn blocked(&self) -> &AllBlocked {
+        &self.blocked
     }
 
     /// The next signal that waits, or `None`.
@@ -47,8 +61,8 @@ impl Signals {
 
     /// The next signal, for which it sleeps; `None` when the deadline comes first.
     ///
-    /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is nobody's business and
-    /// left out; a SIGPIPE or SIGSEGV that another process sends is a signal like any other.
+    /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is left out; a
+    /// SIGPIPE or SIGSEGV that another process sends is a signal like any other.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
         loop {
             // Without a deadline the read itself sleeps: one system call and not two for each signal.

@@ -1,6 +1,6 @@
 //! Starting the worker: where its program is looked for, and what is said when it can't be run.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::BorrowedFd;
@@ -14,9 +14,11 @@ use tracing::warn;
 
 use super::options::Scope;
 use super::signal::Signal;
-use crate::config::WorkerCommand;
-use crate::kernel::{self, Program, SpawnErrno};
-use crate::telemetry::Printable;
+use crate::escape::Escape;
+use crate::exit::Exit;
+use crate::system::environment::Environment;
+use crate::system::signals::{AllBlocked, kill};
+use crate::system::spawn::{Program, SpawnErrno, spawn};
 
 /// Where a worker is looked for when PATH is unset: the engine's own default.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,15 +31,34 @@ const SHELL: &CStr = c"/bin/sh";
 pub enum SpawnError {
     #[error("The worker's process can't be made: {0}")]
     NoProcess(Errno),
-    #[error("The worker {} is not found{}", Printable(command), searched.as_deref().unwrap_or_default())]
+    #[error("The worker {} is not found{}", Escape(command), searched.as_deref().unwrap_or_default())]
     NotFound { command: String, searched: Option<String> },
-    #[error("The worker {} can't be executed: {errno}", Printable(path))]
+    #[error("The worker {} can't be executed: {errno}", Escape(path))]
     NotExecutable { path: String, errno: Errno },
     #[error(
         "The worker {} is there, but the interpreter or loader that it asks for is not",
-        Printable(path)
+        Escape(path)
     )]
     NoInterpreter { path: String },
+}
+
+impl SpawnError {
+    /// How a run ends that has no worker.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoProcess(_) => Exit::Failed,
+            Self::NotExecutable { .. } | Self::NoInterpreter { .. } => Exit::NotExecutable,
+            Self::NotFound { .. } => Exit::NotFound,
+        }
+    }
+}
+
+/// What is executed as the worker.
+#[derive(Debug)]
+pub struct WorkerCommand {
+    pub arguments: Vec<OsString>,
+    /// What the shim was started with, and the sealed identity in it.
+    pub environment: Environment,
 }
 
 /// The worker while it lives.
@@ -47,13 +68,14 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Executes the command in a process group of its own.
+    /// Executes the command in a process group of its own, which takes the foreground of this terminal.
     ///
     /// # Errors
     /// Why it does not run; nothing is left behind.
     pub fn spawn(
         command: &WorkerCommand,
-        terminal: Option<BorrowedFd>,
+        foreground_of: Option<BorrowedFd>,
+        blocked: &AllBlocked,
     ) -> Result<Self, SpawnError> {
         // argv holds no NUL byte, so none of it is lost here.
         let arguments: Vec<CString> = command
@@ -61,18 +83,20 @@ impl Worker {
             .iter()
             .filter_map(|argument| CString::new(argument.as_bytes()).ok())
             .collect();
-        let name = arguments.first().map(std::ffi::CString::as_bytes).unwrap_or_default();
+        let name = arguments.first().map(CString::as_bytes).unwrap_or_default();
         let path = command.environment.get("PATH").map(OsStr::as_bytes);
         let paths = candidates(name, path);
         let program = Program {
             paths: &paths,
             arguments: &arguments,
             environment: command.environment.entries(),
-            terminal,
+            own_group: true,
+            foreground_of,
+            mask: 0,
         };
-        let spawned = match kernel::spawn(&program) {
+        let spawned = match spawn(&program, blocked) {
             Err(SpawnErrno::Exec { path, errno: Errno::ENOEXEC }) => match paths.get(path) {
-                Some(script) if is_text(script) => spawn_script(&program, script),
+                Some(script) if is_text(script) => spawn_script(&program, script, blocked),
                 _ => Err(SpawnErrno::Exec { path, errno: Errno::ENOEXEC }),
             },
             spawned => spawned,
@@ -95,7 +119,7 @@ impl Worker {
     /// another's.
     pub fn forward(&self, signal: Signal, scope: Scope) -> bool {
         let sent = match scope {
-            Scope::Worker => kernel::kill(self.pid, signal.number()),
+            Scope::Worker => kill(self.pid, signal.number()),
             Scope::Group => self.forward_to_group(signal),
         };
         match sent {
@@ -110,11 +134,11 @@ impl Worker {
 
     /// To all of the worker's group, and to the worker also when it has left that for another.
     fn forward_to_group(&self, signal: Signal) -> nix::Result<()> {
-        let sent = kernel::kill(Pid::from_raw(-self.pid.as_raw()), signal.number());
+        let sent = kill(Pid::from_raw(-self.pid.as_raw()), signal.number());
         if getpgid(Some(self.pid)) == Ok(self.pid) {
             return sent;
         }
-        kernel::kill(self.pid, signal.number())
+        kill(self.pid, signal.number())
     }
 }
 
@@ -144,13 +168,17 @@ fn is_text(path: &CString) -> bool {
     read.is_ok() && !beginning.contains(&0)
 }
 
-fn spawn_script(program: &Program, script: &CString) -> Result<Pid, SpawnErrno> {
+fn spawn_script(
+    program: &Program,
+    script: &CString,
+    blocked: &AllBlocked,
+) -> Result<Pid, SpawnErrno> {
     let shell = [SHELL.to_owned()];
     let arguments: Vec<CString> = [SHELL.to_owned(), script.clone()]
         .into_iter()
         .chain(program.arguments.iter().skip(1).cloned())
         .collect();
-    kernel::spawn(&Program { paths: &shell, arguments: &arguments, ..*program })
+    spawn(&Program { paths: &shell, arguments: &arguments, ..*program }, blocked)
 }
 
 fn explain(
@@ -171,13 +199,12 @@ fn explain(
             Some(path) => SpawnError::NoInterpreter { path: lossy(path.as_bytes()) },
             None => SpawnError::NotFound {
                 command: lossy(name),
-                searched: (!name.contains(&b'/')).then(|| {
-                    format!(" in PATH {}", Printable(&lossy(path.unwrap_or(DEFAULT_PATH))))
-                }),
+                searched: (!name.contains(&b'/'))
+                    .then(|| format!(" in PATH {}", Escape(&lossy(path.unwrap_or(DEFAULT_PATH))))),
             },
         };
     }
-    let path = paths.get(index).map_or(name, std::ffi::CString::as_bytes);
+    let path = paths.get(index).map_or(name, |path| path.as_bytes());
     SpawnError::NotExecutable { path: lossy(path), errno }
 }
 

@@ -4,16 +4,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{self, SigSet};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
-use crate::kernel;
+use super::signal::Signal;
+use crate::system::signals::{is_pending, kill};
 
 /// The terminal that controls the shim's session. The shim hands its foreground on to the worker, as a
 /// shell does to a job, and takes part in the shell's own job control above it.
 ///
-/// The terminal may be gone or somebody else's at any time (ENOTTY, ENXIO, EBADF, EPERM, EIO): no
+/// The terminal may be gone or another session's at any time (ENOTTY, ENXIO, EBADF, EPERM, EIO): no
 /// error here is fatal.
 #[derive(Debug)]
 pub struct Terminal {
@@ -36,32 +37,33 @@ impl Terminal {
     }
 
     /// Whether the worker is to have the foreground from the start: the shim has it, and hands the
-    /// keyboard on as standard input. In a pipeline others of the shim's own job may want it, such as a
-    /// pager, and the worker gets it when it wants it.
-    pub fn is_for_the_worker(&self) -> bool {
+    /// keyboard on as standard input. In a pipeline another process of the shim's own job may want it,
+    /// such as a pager, and the worker gets it when it reaches for it.
+    pub fn worker_starts_in_foreground(&self) -> bool {
         tcgetpgrp(io::stdin()) == Ok(self.own) && !is_piped(io::stdout().as_fd())
     }
 
     /// Puts this process group into the foreground.
-    pub fn lend_to(&self, group: Pid) {
+    pub fn give_foreground_to(&self, group: Pid) {
         let _ = tcsetpgrp(&self.descriptor, group);
     }
 
-    pub fn is_lent_to(&self, group: Pid) -> bool {
+    /// Whether this process group has the foreground.
+    pub fn has_foreground(&self, group: Pid) -> bool {
         tcgetpgrp(&self.descriptor) == Ok(group)
     }
 
     /// Whether the shim's own group has the foreground.
-    pub fn is_own(&self) -> bool {
-        self.is_lent_to(self.own)
+    pub fn is_in_foreground(&self) -> bool {
+        self.has_foreground(self.own)
     }
 
-    /// Puts the shim's own group into the foreground, and has those of it go on who have reached for
-    /// the terminal in vain.
-    pub fn take(&self) {
-        self.lend_to(self.own);
-        if [libc::SIGTTIN, libc::SIGTTOU].into_iter().any(kernel::is_pending) {
-            tell_job(super::Signal::CONT);
+    /// Puts the shim's own group into the foreground, and continues those of its processes that have been
+    /// stopped for reaching for the terminal.
+    pub fn take_foreground(&self) {
+        self.give_foreground_to(self.own);
+        if [libc::SIGTTIN, libc::SIGTTOU].into_iter().any(is_pending) {
+            signal_own_group(Signal::CONT);
         }
     }
 }
@@ -81,32 +83,32 @@ fn is_piped(end: BorrowedFd) -> bool {
 }
 
 /// Stops the shim, and with it all of its process group, until they are continued: the worker was
-/// stopped, and the shell above, or another shim, waits to hear from its own job what the worker waits
-/// for: the terminal, or to go on after Ctrl-Z. Tells whether a SIGCONT waits then, which also it does
-/// when it came first.
+/// stopped, and the shell above, or another shim, has to see its own job stop before it gives the worker
+/// what that waits for: the terminal, or to be continued after Ctrl-Z. Tells whether a SIGCONT waits to
+/// be read afterwards; it does, too, when it came first.
 ///
 /// One signal for all of them at once: were the shim to stop a moment after the others, the shell
-/// could continue the job in between, and the shim would sleep on. The kernel lets nobody stop whom no
-/// shell could continue: PID 1 and orphaned process groups go on, with no SIGCONT. To try it all the
-/// same would lose one, since a stop signal takes it out of the queue (signal(7)).
-pub fn suspend(by: super::Signal) -> bool {
+/// could continue the job in between, and the shim would sleep on. The kernel does not stop a process
+/// that no shell could continue: PID 1 and orphaned process groups go on, with no SIGCONT. To try it all
+/// the same would lose a SIGCONT that waits, since a stop signal takes it out of the queue (signal(7)).
+pub fn suspend(by: Signal) -> bool {
     let stop = match by.number() {
-        libc::SIGTTIN => Signal::SIGTTIN,
-        libc::SIGTTOU => Signal::SIGTTOU,
-        _ => Signal::SIGTSTP,
+        libc::SIGTTIN => signal::Signal::SIGTTIN,
+        libc::SIGTTOU => signal::Signal::SIGTTOU,
+        _ => signal::Signal::SIGTSTP,
     };
     let alone = SigSet::from(stop);
-    if std::process::id() == 1 || kernel::is_pending(libc::SIGCONT) {
-        return kernel::is_pending(libc::SIGCONT);
+    if std::process::id() == 1 || is_pending(libc::SIGCONT) {
+        return is_pending(libc::SIGCONT);
     }
     if alone.thread_unblock().is_ok() {
-        let _ = kill(Pid::from_raw(0), stop);
+        let _ = signal::kill(Pid::from_raw(0), stop);
         let _ = alone.thread_block();
     }
-    kernel::is_pending(libc::SIGCONT)
+    is_pending(libc::SIGCONT)
 }
 
 /// Sends a signal to the shim's own process group: the job that the shell above knows.
-pub fn tell_job(signal: super::Signal) {
-    let _: nix::Result<()> = kernel::kill(Pid::from_raw(0), signal.number());
+pub fn signal_own_group(signal: Signal) {
+    let _: nix::Result<()> = kill(Pid::from_raw(0), signal.number());
 }

@@ -1,4 +1,4 @@
-//! Reads again and again: until the fleet is as expected, or for as long as somebody watches.
+//! Reads again and again: until the fleet is as expected, or for as long as a reader watches.
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::info;
 
+use super::error::CannotAsk;
 use super::render::{Paint, progress, table};
 use super::verdict::Report;
-use super::{CannotAsk, Exit, print};
-use crate::kernel;
+use crate::exit::Exit;
+use crate::output::print;
+use crate::system::terminal;
 
 /// At least this long between two readings.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +28,7 @@ where
     F: Future<Output = Result<Report, CannotAsk>>,
 {
     let deadline = Instant::now() + limit;
-    let mut line = Line::default();
+    let mut line = ProgressLine::default();
     loop {
         let started = Instant::now();
         let read = read(deadline.saturating_duration_since(started)).await;
@@ -44,7 +46,7 @@ where
     }
 }
 
-/// Draws the table again and again, until a signal ends it or nobody reads on.
+/// Draws the table again and again, until a signal ends it or no reader is left.
 ///
 /// # Errors
 /// Why there is no table; one that may pass is shown in its place.
@@ -62,24 +64,24 @@ where
             read => read,
         };
         if is_terminal {
-            let (columns, rows) = kernel::terminal_size(io::stdout()).unwrap_or((80, 24));
+            let (columns, rows) = terminal::size(io::stdout()).unwrap_or((80, 24));
             let text = match &read {
                 Ok(report) => table(report, paint, columns, rows),
                 Err(error) => error.to_string().chars().take(columns).collect(),
             };
-            if !print(&redrawn(&text, drawn))? {
+            if !print(&redrawn(&text, drawn)).map_err(CannotAsk::Output)? {
                 return Ok(Exit::Done);
             }
             drawn = text.lines().count();
         } else {
-            // Ages change all the time; a change is what somebody would want to know of.
+            // Ages change all the time; only a change of state is worth a table.
             let change = read.as_ref().map_or_else(ToString::to_string, progress);
             if change != said {
                 let text = match &read {
                     Ok(report) => table(report, paint, usize::MAX, usize::MAX),
                     Err(error) => error.to_string(),
                 };
-                if !print(&format!("{text}\n\n"))? {
+                if !print(&format!("{text}\n\n")).map_err(CannotAsk::Output)? {
                     return Ok(Exit::Done);
                 }
                 said = change;
@@ -102,16 +104,16 @@ fn redrawn(text: &str, drawn: usize) -> String {
 
 /// Progress on standard error: one line that is written over on a terminal, elsewhere one a change.
 #[derive(Debug, Default)]
-struct Line {
+struct ProgressLine {
     said: String,
 }
 
-impl Line {
+impl ProgressLine {
     fn say(&mut self, text: &str, left: Duration) {
         let stderr = io::stderr();
         if stderr.is_terminal() {
             let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
-            let (columns, _) = kernel::terminal_size(&stderr).unwrap_or((80, 24));
+            let (columns, _) = terminal::size(&stderr).unwrap_or((80, 24));
             // One column stays free: a terminal may break the line behind the last one.
             let line: String =
                 format!("{text} ({left} left)").chars().take(columns.saturating_sub(1)).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::registry::{Fleet, Heard, Instance, WorkerType, age};
+use crate::registry::{EscapedText, Fleet, Instance, WorkerType, age};
 
 /// What the fleet should be.
 #[derive(Debug, Clone)]
@@ -36,9 +36,9 @@ pub enum Status {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
     pub status: Status,
-    pub worker_type: Heard,
-    /// `None` where nobody has said, or nobody is left to say.
-    pub git_sha: Option<Heard>,
+    pub worker_type: EscapedText,
+    /// `None` where no instance has said.
+    pub git_sha: Option<EscapedText>,
     /// None of a missing type.
     pub instances: Vec<Instance>,
 }
@@ -50,7 +50,7 @@ impl Block {
     }
 
     /// The first and the last start, as the workers' own clocks tell.
-    pub fn started(&self) -> Option<(&Heard, &Heard)> {
+    pub fn started(&self) -> Option<(&EscapedText, &EscapedText)> {
         let starts = || {
             self.instances
                 .iter()
@@ -77,7 +77,8 @@ pub struct Report {
 
 impl Report {
     pub fn new(fleet: Fleet, expected: &Expected) -> Self {
-        let mut blocks: BTreeMap<(Status, Heard, Option<Heard>), Vec<Instance>> = BTreeMap::new();
+        let mut blocks: BTreeMap<(Status, EscapedText, Option<EscapedText>), Vec<Instance>> =
+            BTreeMap::new();
         let reported = |instance: &Instance| {
             instance.record.is_some()
                 || age(fleet.read_at, instance.last_seen.unwrap_or_default()) < expected.dead_for
@@ -86,14 +87,14 @@ impl Report {
             let git_sha = instance.record.as_ref().and_then(|record| record.git_sha.clone());
             let status = match (&instance.record, &git_sha) {
                 (None, _) => Status::Dead,
-                (_, Some(sha)) if is_meant(&expected.git_sha, sha.as_str()) => Status::Ok,
+                (_, Some(sha)) if is_expected(&expected.git_sha, sha.as_str()) => Status::Ok,
                 _ => Status::Stale,
             };
             let key = (status, instance.worker_type.clone(), git_sha);
             blocks.entry(key).or_default().push(instance);
         }
         for required in &expected.required {
-            let required = Heard::new(required.as_str().as_bytes());
+            let required = EscapedText::new(required.as_str().as_bytes());
             if blocks.keys().all(|(_, worker_type, _)| *worker_type != required) {
                 blocks.insert((Status::Missing, required, None), Vec::new());
             }
@@ -125,7 +126,7 @@ impl Report {
     }
 
     /// Whether there are workers, all of them run the expected version, and all could be read. An empty
-    /// registry is a failure: somebody asked because workers should run.
+    /// registry is a failure: verify is asked because workers should run.
     pub fn is_as_expected(&self) -> bool {
         self.workers() > 0 && self.failing() == 0 && self.complaints.is_empty()
     }
@@ -133,7 +134,7 @@ impl Report {
 
 /// Whether this is the expected SHA. An expected one may be abbreviated, from the 7 digits of git's own
 /// abbreviations to less than the 40 of a whole one; a registered one may not.
-fn is_meant(expected: &str, registered: &str) -> bool {
+fn is_expected(expected: &str, registered: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let abbreviates = (7..40).contains(&expected.len()) && hex(expected) && hex(registered);
     expected == registered || abbreviates && registered.starts_with(expected)
@@ -143,22 +144,22 @@ fn is_meant(expected: &str, registered: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::{Expected, Report, Status, is_meant};
-    use crate::registry::{Fleet, Heard, HeardRecord, Instance};
+    use super::{Expected, Report, Status, is_expected};
+    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
 
     const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
     const NOW: u64 = 1_767_873_600_000;
 
-    fn heard(text: &str) -> Heard {
-        Heard::new(text.as_bytes())
+    fn escaped(text: &str) -> EscapedText {
+        EscapedText::new(text.as_bytes())
     }
 
     fn lives(worker_type: &str, sha: &str) -> Instance {
-        let git_sha = (!sha.is_empty()).then(|| heard(sha));
+        let git_sha = (!sha.is_empty()).then(|| escaped(sha));
         Instance {
-            worker_type: heard(worker_type),
-            id: Some(heard("1")),
-            record: Some(HeardRecord { git_sha, ..HeardRecord::default() }),
+            worker_type: escaped(worker_type),
+            id: Some(escaped("1")),
+            record: Some(StoredRecord { git_sha, ..StoredRecord::default() }),
             last_seen: Some(NOW),
         }
     }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sha_that_nobody_said_is_stale() {
+    fn a_sha_that_was_not_said_is_stale() {
         for sha in ["", "unknown", "a1b2c3d", &SHA[..39], &format!("{SHA}0")] {
             assert_eq!(report(vec![lives("w", sha)], &[]).blocks[0].status, Status::Stale, "{sha}");
         }
@@ -205,14 +206,14 @@ mod tests {
 
     #[test]
     fn an_abbreviated_expectation_has_seven_hex_digits() {
-        assert!(is_meant(&SHA[..7], SHA));
-        assert!(is_meant(SHA, SHA));
-        assert!(is_meant("v1.2", "v1.2"));
-        assert!(!is_meant(&SHA[..6], SHA));
-        assert!(!is_meant(SHA, &SHA[..7]));
-        assert!(!is_meant("release", "release-7"));
-        assert!(!is_meant("a1b2c3d", "a1b2c3d4-dirty"));
-        assert!(!is_meant("A1B2C3D", SHA));
+        assert!(is_expected(&SHA[..7], SHA));
+        assert!(is_expected(SHA, SHA));
+        assert!(is_expected("v1.2", "v1.2"));
+        assert!(!is_expected(&SHA[..6], SHA));
+        assert!(!is_expected(SHA, &SHA[..7]));
+        assert!(!is_expected("release", "release-7"));
+        assert!(!is_expected("a1b2c3d", "a1b2c3d4-dirty"));
+        assert!(!is_expected("A1B2C3D", SHA));
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_a_failure() {
+    fn an_empty_fleet_is_a_failure() {
         assert!(!report(Vec::new(), &[]).is_as_expected());
         assert!(report(vec![lives("a", SHA)], &["a"]).is_as_expected());
     }

@@ -9,7 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Folder, fixture};
+use tempfile::TempDir;
+
+/// What an image is sealed as that none of the test's own commits made.
+pub const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
+/// What it is not.
+pub const OTHER: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 
 /// On everything that the tests start, so that a later run finds what a killed one left.
 const LABEL: &str = "version-guard-tests";
@@ -27,6 +32,16 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A fixture that was built as an example of this crate.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_version-guard")).with_file_name("examples").join(name)
+}
+
+/// An empty folder of this test's own, removed when it goes out of scope.
+pub fn new_folder() -> TempDir {
+    TempDir::with_prefix("version-guard-test-").expect("a folder for the test")
 }
 
 pub fn repository() -> &'static Path {
@@ -118,14 +133,14 @@ pub fn name(what: &str) -> String {
 }
 
 /// Builds an image from a Dockerfile's text and a folder with files for it.
-pub fn build(tag: &str, dockerfile: &str, context: &Folder) -> String {
-    context.file("Dockerfile", dockerfile);
+pub fn build(tag: &str, dockerfile: &str, context: &TempDir) -> String {
+    fs::write(context.path().join("Dockerfile"), dockerfile).expect("a Dockerfile");
     docker([
         OsStr::new("build"),
         "-q".as_ref(),
         "-t".as_ref(),
         tag.as_ref(),
-        context.path("").as_ref(),
+        context.path().as_ref(),
     ]);
     tag.to_owned()
 }
@@ -180,15 +195,15 @@ impl Version {
 }
 
 /// A checkout of this project of the test's own.
-pub struct Checkout(Folder);
+pub struct Checkout(TempDir);
 
 impl Checkout {
     /// Everything that git has or would take, in one commit.
     pub fn new() -> Self {
-        let folder = Folder::new();
+        let folder = new_folder();
         let copy =
             "git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -C";
-        let copy = format!("{copy} '{}'", folder.path("").display());
+        let copy = format!("{copy} '{}'", folder.path().display());
         output(Command::new("sh").args(["-c", &copy]).current_dir(repository()));
         let checkout = Self(folder);
         checkout.git(["init", "-q"]);
@@ -197,7 +212,7 @@ impl Checkout {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path(name)
+        self.0.path().join(name)
     }
 
     pub fn git<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::Folder;
+use tempfile::TempDir;
+
 use crate::docker::{
-    Checkout, build, docker, guard_image, name, once, output, program, repository,
+    Checkout, build, docker, guard_image, name, new_folder, once, output, program, repository,
 };
 
 /// The files of an image, whatever the engine adds to a container.
@@ -16,9 +17,9 @@ fn files(image: &str) -> Vec<String> {
 }
 
 /// Takes the binary out of the image.
-fn binary(image: &str, folder: &Folder) -> Vec<u8> {
+fn binary(image: &str, folder: &TempDir) -> Vec<u8> {
     let container = docker(["create", image]);
-    let path = folder.path("version-guard");
+    let path = folder.path().join("version-guard");
     let from = format!("{container}:/version-guard");
     docker(["cp".as_ref(), from.as_ref(), path.as_os_str()]);
     docker(["rm", &container]);
@@ -39,10 +40,10 @@ fn it_is_built_from_source_and_holds_one_file() {
 /// The control is a program of this machine, which is glibc's and wants an interpreter.
 #[test]
 fn its_binary_is_static_and_musls() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let binary = binary(guard_image(), &folder);
     let headers = |path: &Path| output(Command::new("readelf").args(["-l", "-d"]).arg(path));
-    let of_the_guard = headers(&folder.path("version-guard"));
+    let of_the_guard = headers(&folder.path().join("version-guard"));
     let of_the_control = headers(Path::new("/bin/true"));
     for word in ["INTERP", "NEEDED"] {
         assert!(!of_the_guard.contains(word), "{of_the_guard}");
@@ -57,10 +58,11 @@ fn its_binary_is_static_and_musls() {
 #[test]
 fn a_binary_that_is_there_already_makes_the_same_image() {
     let checkout = Checkout::new();
-    let folder = Folder::new();
+    let folder = new_folder();
     let before = binary(guard_image(), &folder);
     fs::create_dir_all(checkout.path("out/bin")).expect("a folder");
-    fs::copy(folder.path("version-guard"), checkout.path("out/bin/shim")).expect("the binary");
+    fs::copy(folder.path().join("version-guard"), checkout.path("out/bin/shim"))
+        .expect("the binary");
     let image = "version-guard-tests/given";
     let mut build = program("docker");
     build.env("DOCKER_BUILDKIT", "1").current_dir(checkout.path(""));
@@ -68,5 +70,5 @@ fn a_binary_that_is_there_already_makes_the_same_image() {
     build.args(["--build-arg", "BINARY=out/bin/shim"]);
     output(build.args(["--build-arg", "BUILDER_IMAGE=debian:bookworm-slim", "."]));
     assert_eq!(files(image), ["version-guard"]);
-    assert!(binary(image, &Folder::new()) == before, "another binary");
+    assert!(binary(image, &new_folder()) == before, "another binary");
 }

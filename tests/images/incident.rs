@@ -1,11 +1,11 @@
 //! The incident of December 2024, replayed with compose: an old image stays where a new one is expected.
 
+use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::common::Folder;
 use crate::docker::{
-    Said, Version, WORKER, docker, eventually, name, output, program, run, versions,
+    Said, Version, WORKER, docker, eventually, name, new_folder, output, program, run, versions,
 };
 
 const TYPES: [&str; 4] = ["orchestrator", "sentinel", "extractor", "ocr"];
@@ -136,11 +136,11 @@ fn the_incident_ends_in_a_refusal_before_redis_is_touched_and_the_new_image_runs
     assert_eq!(deployment.redis(&["LRANGE", "jobs:extractor", "0", "-1"]), JOB);
 
     // The control: without the guards the old code takes the job, and Redis tells who came.
-    let folder = Folder::new();
-    let without = folder.file(
-        "without.yml",
-        "services:\n  worker-extractor:\n    entrypoint: [\"node\", \"dist/worker.js\"]\n",
-    );
+    let folder = new_folder();
+    let without = folder.path().join("without.yml");
+    let service =
+        "services:\n  worker-extractor:\n    entrypoint: [\"node\", \"dist/worker.js\"]\n";
+    fs::write(&without, service).expect("a compose file");
     deployment.more = vec!["-f".into(), without.display().to_string()];
     deployment.up(old, new, &[]);
     assert!(deployment.wait_for_job().contains(BY_OLD_CODE));

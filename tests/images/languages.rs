@@ -2,15 +2,14 @@
 
 use std::fs;
 
-use crate::common::{Folder, fixture};
-use crate::docker::{Container, Redis, build, build_worker, guard_image, shell_worker};
-
-const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
+use crate::docker::{
+    Container, Redis, SHA, build, build_worker, fixture, guard_image, new_folder, shell_worker,
+};
 
 /// A Dockerfile of one's own: three lines make an image an image that knows who it is.
 pub fn scratch_image() -> String {
-    let context = Folder::new();
-    fs::copy(fixture("worker"), context.path("worker")).expect("the fixture");
+    let context = new_folder();
+    fs::copy(fixture("worker"), context.path().join("worker")).expect("the fixture");
     let dockerfile = format!(
         "FROM scratch\n\
          COPY worker /worker\n\

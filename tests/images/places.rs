@@ -1,9 +1,7 @@
 //! Places where a container init has to work: the worker runs, registers, and is stopped there.
 
-use crate::docker::{Container, Redis, docker, shell_worker};
+use crate::docker::{Container, Redis, SHA, docker, shell_worker};
 use crate::languages::scratch_image;
-
-const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
 
 fn works(image: &str, options: &[&str], command: &[&str], code: i32) {
     let redis = Redis::start();

@@ -1,8 +1,6 @@
 //! The policy that is sealed in: guards that one missing variable doesn't switch off.
 
-use crate::docker::{once, shell_worker};
-
-const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
+use crate::docker::{SHA, once, shell_worker};
 
 /// The control is the same image without the policy.
 #[test]

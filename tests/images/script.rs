@@ -4,28 +4,34 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::common::Folder;
-use crate::docker::{Checkout, Said, repository, run};
+use tempfile::TempDir;
+
+use crate::docker::{Checkout, Said, new_folder, repository, run};
 
 /// A docker that writes down how it is called.
-struct Docker(Folder);
+struct Docker(TempDir);
 
 impl Docker {
     fn new() -> Self {
-        let folder = Folder::new();
-        let calls = folder.path("calls");
+        let folder = new_folder();
+        let calls = folder.path().join("calls");
         let script = format!("#!/bin/sh\necho \"$* [$GIT_SHA]\" >>'{}'\n", calls.display());
-        folder.program("docker", &folder.file("docker.sh", script), "755");
+        let source = folder.path().join("docker.sh");
+        fs::write(&source, script).expect("a script");
+        // By another process: what this one holds open for writing while another thread forks can't be
+        // executed (ETXTBSY of execve(2)).
+        let program = folder.path().join("docker");
+        run(Command::new("install").args(["-m", "755"]).args([&source, &program]));
         Self(folder)
     }
 
     fn run(&self, command: &mut Command) -> Said {
         let path = std::env::var("PATH").expect("a PATH");
-        run(command.env("PATH", format!("{}:{path}", self.0.path("").display())))
+        run(command.env("PATH", format!("{}:{path}", self.0.path().display())))
     }
 
     fn calls(&self) -> Vec<String> {
-        let calls = fs::read_to_string(self.0.path("calls")).unwrap_or_default();
+        let calls = fs::read_to_string(self.0.path().join("calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
     }
 }
@@ -110,14 +116,14 @@ fn a_dirty_tree_that_is_allowed_is_called_dirty() {
 
 #[test]
 fn outside_of_a_checkout_or_without_a_commit_it_says_so() {
-    let (folder, docker) = (Folder::new(), Docker::new());
-    fs::create_dir(folder.path("docker")).expect("a folder");
-    let copy = folder.path("docker/build-workers.sh");
+    let (folder, docker) = (new_folder(), Docker::new());
+    fs::create_dir(folder.path().join("docker")).expect("a folder");
+    let copy = folder.path().join("docker/build-workers.sh");
     fs::copy(repository().join("docker/build-workers.sh"), &copy).expect("the script");
     let said = docker.run(&mut Command::new(&copy));
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("is in no git checkout"), "{}", said.stderr);
-    run(Command::new("git").args(["init", "-q"]).arg(folder.path("")));
+    run(Command::new("git").args(["init", "-q"]).arg(folder.path()));
     let said = docker.run(&mut Command::new(&copy));
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("has no commit yet"), "{}", said.stderr);

@@ -2,11 +2,9 @@
 
 use std::sync::OnceLock;
 
-use crate::common::Folder;
-use crate::docker::{Container, Redis, build, once, shell_worker};
-
-const SEALED: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
-const OTHER: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
+use crate::docker::{
+    Container, OTHER, Redis, SHA as SEALED, build, new_folder, once, shell_worker,
+};
 
 fn image() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
@@ -90,7 +88,7 @@ fn a_broken_seal_is_refused() {
             "FROM {}\nUSER 0\nRUN cd /etc/version-guard && chmod 644 image.json && {breakage}\nUSER 65532\n",
             image()
         );
-        let broken = build(&format!("version-guard-tests/{name}"), &dockerfile, &Folder::new());
+        let broken = build(&format!("version-guard-tests/{name}"), &dockerfile, &new_folder());
         // Outside production, too: what it asked for can't be read, and may have been just that.
         for node_env in ["production", "development"] {
             let (node_env, told) = (format!("NODE_ENV={node_env}"), format!("GIT_SHA={OTHER}"));

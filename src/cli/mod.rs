@@ -1,0 +1,81 @@
+//! Commands, options, their environment twins and help texts.
+
+mod run;
+mod seal;
+mod value;
+mod verify;
+
+use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
+
+use crate::log::LogFormat;
+
+pub use run::{Check, Run, Supervision};
+pub use seal::Seal;
+pub use value::{List, list};
+pub use verify::Verify;
+
+use value::{Value, unless_empty, word};
+
+/// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
+#[derive(Debug, Parser)]
+#[command(name = "version-guard", version, propagate_version = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(mut_args(unless_empty))]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Log lines on standard error: text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(env = "VERSION_GUARD_LOG_FORMAT", hide_env_values = true, value_parser = Value(word::<LogFormat>))]
+    pub log_format: LogFormat,
+}
+
+// Deferred: only the options of the command that is called are built.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum Command {
+    /// Apply the guards, register, start the worker and supervise it until it ends
+    Run(Run),
+    /// Print every guard's verdict; start nothing, reach no network
+    Check(Check),
+    /// Write the image's identity into the image, at build time and as root
+    Seal(Seal),
+    /// Read the registry and say which workers run the expected version
+    Verify(Verify),
+}
+
+impl Cli {
+    /// Reads the command line and the options' twins.
+    ///
+    /// # Errors
+    /// A usage error, or help and version where they were asked for.
+    pub fn read() -> Result<Self, Usage> {
+        Self::read_or_error().map_err(|error| {
+            // What could be read of it says how to tell the error.
+            let matches = Self::command().ignore_errors(true).try_get_matches();
+            let log_format =
+                matches.ok().and_then(|matches| matches.get_one("log_format").copied());
+            Usage { error, log_format: log_format.unwrap_or_default() }
+        })
+    }
+
+    fn read_or_error() -> Result<Self, Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Verify(verify), Some((_, matches))) =
+            (&mut cli.command, matches.subcommand())
+        {
+            verify.settle(matches)?;
+        }
+        Ok(cli)
+    }
+}
+
+/// Why there is nothing to be done, or nothing but to print what was asked for.
+#[derive(Debug)]
+pub struct Usage {
+    pub error: Error,
+    /// How to tell it.
+    pub log_format: LogFormat,
+}

@@ -1,0 +1,103 @@
+//! The options of `run` and `check`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
+use crate::registry::KeyPrefix;
+use crate::supervisor::{Remap, Rewrite, Scope, Signal};
+
+#[derive(Debug, Args)]
+#[command(after_help = ENVIRONMENT, mut_args(unless_empty))]
+pub struct Run {
+    /// At most this long for the registration before the worker starts
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(env = "VERSION_GUARD_REGISTER_TIMEOUT", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub register_timeout: Duration,
+
+    /// What the keys in Redis begin with
+    #[arg(long, value_name = "PREFIX", default_value = "fiskai:worker")]
+    #[arg(env = "VERSION_GUARD_KEY_PREFIX", hide_env_values = true)]
+    #[arg(value_parser = Value(str::parse::<KeyPrefix>))]
+    pub key_prefix: KeyPrefix,
+
+    /// The time between two signs of life in Redis, give or take a tenth
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    #[arg(env = "VERSION_GUARD_HEARTBEAT", hide_env_values = true)]
+    #[arg(value_parser = Value(heartbeat))]
+    pub heartbeat: Duration,
+
+    #[command(flatten)]
+    pub supervision: Supervision,
+
+    /// The worker and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Supervision {
+    /// Which processes get a forwarded signal: worker, or group for its whole process group
+    #[arg(long, value_name = "SCOPE", default_value = "worker")]
+    #[arg(env = "VERSION_GUARD_SIGNAL_SCOPE", hide_env_values = true)]
+    #[arg(value_parser = Value(word::<Scope>))]
+    pub signal_scope: Scope,
+
+    /// Forward another signal in a signal's place, or none for a TO of 0; repeatable, or separated by
+    /// commas
+    #[arg(long, value_name = "FROM:TO")]
+    #[arg(env = "VERSION_GUARD_REWRITE_SIGNAL", hide_env_values = true)]
+    #[arg(value_parser = Value(list::<Rewrite>))]
+    pub rewrite_signal: Vec<List<Rewrite>>,
+
+    /// Signal that the shim gets when its parent dies
+    #[arg(long, value_name = "SIGNAL")]
+    #[arg(env = "VERSION_GUARD_PARENT_DEATH_SIGNAL", hide_env_values = true)]
+    #[arg(value_parser = Value(str::parse::<Signal>))]
+    pub parent_death_signal: Option<Signal>,
+
+    /// Exit with TO (0 if it is not named) when the worker's exit code is CODE; repeatable, or
+    /// separated by commas
+    #[arg(long, value_name = "CODE[:TO]")]
+    #[arg(env = "VERSION_GUARD_REMAP_EXIT", hide_env_values = true)]
+    #[arg(value_parser = Value(list::<Remap>))]
+    pub remap_exit: Vec<List<Remap>>,
+
+    /// Warn of every process that the worker left behind and the shim reaped
+    #[arg(long, env = "VERSION_GUARD_WARN_ON_REAP", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub warn_on_reap: bool,
+
+    /// Kill the worker when it has not ended this long after a forwarded TERM or INT [default: off]
+    #[arg(long, value_name = "DURATION")]
+    #[arg(env = "VERSION_GUARD_STOP_TIMEOUT", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub stop_timeout: Option<Duration>,
+
+    /// When the worker has ended, TERM what it left behind and wait at most this long for its end
+    /// [default: off]
+    #[arg(long, value_name = "DURATION")]
+    #[arg(env = "VERSION_GUARD_REAP_GRACE", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub reap_grace: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ENVIRONMENT)]
+pub struct Check {
+    /// The worker and its arguments, for the tsx guard to look at
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  GIT_SHA, BUILD_DATE  the image's identity, where the image has no seal
+  EXPECTED_GIT_SHA     the SHA that the deployment expects; unset: the mismatch guard is off
+  NODE_ENV             `production` turns the tsx and the unknown guard on
+  WORKER_TYPE          names the worker in Redis; unset: runs unregistered
+  REDIS_URL            redis://, rediss:// or redis+unix://; unset: runs unregistered
+Each option has a twin in the environment, named in its description; the option wins.";

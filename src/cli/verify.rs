@@ -1,0 +1,109 @@
+//! The options of `verify`.
+
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Error};
+
+use super::value::{List, Value, duration, list, switch, text, unless_empty, word};
+use crate::registry::{KeyPrefix, WorkerType};
+use crate::verify::Format;
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_ENVIRONMENT, mut_args(unless_empty))]
+pub struct Verify {
+    /// The SHA that workers should run, or at least 7 hex digits of it
+    #[arg(long, value_name = "SHA")]
+    #[arg(env = "EXPECTED_GIT_SHA", hide_env_values = true)]
+    #[arg(value_parser = Value(text))]
+    pub expected: Option<String>,
+
+    /// Worker types that have to be there, separated by commas
+    #[arg(long, value_name = "TYPES")]
+    #[arg(env = "VERSION_GUARD_REQUIRE", hide_env_values = true)]
+    #[arg(value_parser = Value(list::<WorkerType>))]
+    pub require: Option<List<WorkerType>>,
+
+    /// A file that names more of them, one a line
+    #[arg(long, value_name = "FILE")]
+    #[arg(env = "VERSION_GUARD_REQUIRE_FILE", hide_env_values = true)]
+    #[arg(value_parser = Value(text))]
+    pub require_file: Option<String>,
+
+    /// Read until the fleet is as expected, at most this long
+    #[arg(long, value_name = "DURATION")]
+    #[arg(env = "VERSION_GUARD_WAIT", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub wait: Option<Duration>,
+
+    /// Draw a table that is kept up to date
+    #[arg(long, env = "VERSION_GUARD_WATCH", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub watch: bool,
+
+    /// Name each instance and its host
+    #[arg(long, env = "VERSION_GUARD_INSTANCES", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub instances: bool,
+
+    /// The verdict as text, json or prometheus
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(env = "VERSION_GUARD_FORMAT", hide_env_values = true)]
+    #[arg(value_parser = Value(word::<Format>))]
+    pub format: Format,
+
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+
+    /// Report an instance as dead for this long after it was last seen
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    #[arg(env = "VERSION_GUARD_DEAD_FOR", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub dead_for: Duration,
+
+    /// At most this long for one reading
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(env = "VERSION_GUARD_VERIFY_TIMEOUT", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub timeout: Duration,
+
+    /// What the keys in Redis begin with
+    #[arg(long, value_name = "PREFIX", default_value = "fiskai:worker")]
+    #[arg(env = "VERSION_GUARD_KEY_PREFIX", hide_env_values = true)]
+    #[arg(value_parser = Value(str::parse::<KeyPrefix>))]
+    pub key_prefix: KeyPrefix,
+}
+
+impl Verify {
+    /// Of the ways to read and to print, which exclude each other, lets the command line win over a
+    /// twin. clap's own conflicts take a twin for as good as an option.
+    pub fn settle(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        let is_typed = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let conflict = |one: &str, other: &str| {
+            let text = format!("the argument '--{one}' cannot be used with '--{other}'");
+            Err(Error::raw(ErrorKind::ArgumentConflict, text))
+        };
+        let other = ["wait", "format", "json"].iter().find(is_typed);
+        match (is_typed(&&"watch"), other) {
+            (true, Some(other)) => return conflict("watch", other),
+            (false, Some(_)) => self.watch = false,
+            _ => {}
+        }
+        if self.json && is_typed(&&"format") {
+            return conflict("json", "format");
+        }
+        if self.json {
+            self.format = Format::Json;
+        }
+        Ok(())
+    }
+}
+
+const VERIFY_ENVIRONMENT: &str = "\
+Environment:
+  REDIS_URL  redis://, rediss:// or redis+unix://
+  NO_COLOR   not empty: no colour on a terminal
+Exit: 0 all workers run the expected version; 1 one is stale, missing or dead, or there is none;
+2 Redis could not be asked. Each option has a twin in the environment; the option wins.";

@@ -1,0 +1,121 @@
+//! `check`: the verdict in full.
+
+use std::fmt;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::escape::Escape;
+use crate::exit::Exit;
+use crate::guard::{Expectation, Finding, Verdict};
+use crate::image::{Enforce, ImageIdentity, Policy};
+use crate::log::LogFormat;
+use crate::output;
+use crate::system::environment::Environment;
+use crate::system::signals;
+use crate::{cli, config};
+
+/// Prints every guard's verdict on standard output; nothing is started and no network is touched.
+///
+/// # Errors
+/// Standard output can't be written to.
+pub fn check(
+    options: &cli::Check,
+    environment: &Environment,
+    format: LogFormat,
+) -> anyhow::Result<Exit> {
+    signals::restore_mask();
+    let identity = config::identity(environment);
+    let expectation = config::expectation(environment);
+    let verdict = Verdict::new(&identity, &expectation, &options.command);
+    let output = Output::new(&identity, &expectation, &verdict);
+    let text = match format {
+        LogFormat::Text => output.to_string(),
+        LogFormat::Json => serde_json::to_string(&output)?,
+    };
+    output::print(&(text + "\n")).context("standard output can't be written to")?;
+    Ok(if verdict.lets_start() { Exit::Done } else { Exit::Refused })
+}
+
+/// Every guard's verdict and what it was judged by: `Display` gives text, `Serialize` the same facts.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output {
+    git_sha: String,
+    source: String,
+    /// A `GIT_SHA` in the environment that loses to the seal.
+    overridden: Option<String>,
+    build_date: String,
+    enforce: Option<Enforce>,
+    require_expected: bool,
+    production: bool,
+    expected_git_sha: Option<String>,
+    guards: Vec<GuardLine>,
+    starts: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct GuardLine {
+    guard: &'static str,
+    verdict: &'static str,
+    why: String,
+}
+
+impl Output {
+    fn new(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) -> Self {
+        let guards = verdict.findings().map(|(guard, finding)| {
+            let (verdict, why) = match finding {
+                Finding::Passed(why) => ("passed", (*why).to_owned()),
+                Finding::Refused(violation) => ("refused", violation.to_string()),
+                Finding::Tolerated(violation) => {
+                    ("off", format!("NODE_ENV is not production. {violation}"))
+                }
+                Finding::Off(why) => ("off", (*why).to_owned()),
+            };
+            GuardLine { guard, verdict, why }
+        });
+        Self {
+            git_sha: identity.git_sha.to_string(),
+            source: identity.source.to_string(),
+            overridden: identity.overridden.clone(),
+            build_date: identity.build_date.clone(),
+            enforce: identity.policy.enforce,
+            require_expected: identity.policy.require_expected,
+            production: expectation.production,
+            expected_git_sha: expectation.git_sha.clone(),
+            guards: guards.collect(),
+            starts: verdict.lets_start(),
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let or_none = |text: &str| {
+            if text.is_empty() { "none".to_owned() } else { Escape(text).to_string() }
+        };
+        writeln!(f, "Image SHA:    {} ({})", Escape(&self.git_sha), self.source)?;
+        if let Some(overridden) = &self.overridden {
+            writeln!(f, "Overridden:   {} (from the environment)", Escape(overridden))?;
+        }
+        writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
+        let policy = Policy { enforce: self.enforce, require_expected: self.require_expected };
+        writeln!(f, "Policy:       {policy}")?;
+        writeln!(
+            f,
+            "Expected SHA: {}",
+            or_none(self.expected_git_sha.as_deref().unwrap_or_default())
+        )?;
+        writeln!(f, "Production:   {}", if self.production { "yes" } else { "no" })?;
+        writeln!(f)?;
+        for GuardLine { guard, verdict, why } in &self.guards {
+            writeln!(f, "  [{}] {guard}: {why}", verdict.to_uppercase())?;
+        }
+        writeln!(f)?;
+        f.write_str(if self.starts {
+            "[OK] The worker would start"
+        } else {
+            "[FAIL] The worker would not start"
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! The commands: each one's effects, in order. Only this floor knows several rooms.
+
+mod check;
+mod run;
+mod seal;
+mod usage;
+mod verify;
+
+pub use check::check;
+pub use run::run;
+pub use seal::seal;
+pub use usage::explain;
+pub use verify::verify;
+
+pub use crate::verify::CannotAsk;

@@ -1,0 +1,125 @@
+//! `verify`: reads the registry and says which workers run the expected version.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use crate::cli::{self, List};
+use crate::config;
+use crate::exit::Exit;
+use crate::image::meaningful;
+use crate::output::print;
+use crate::registry::{self, Endpoint, KeyPrefix, Session, WorkerType};
+use crate::system::environment::Environment;
+use crate::system::signals;
+use crate::verify::{
+    CannotAsk, Expected, Format, Paint, Report, Text, json, prometheus, wait, watch,
+};
+
+/// What is read from one connection at most, in bytes: enough for a million instances, or for a
+/// thousand records with a megabyte in them.
+const MAX_REPLY_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// What a Redis that is well needs for its replies, and a little more.
+const MIN_READING: Duration = Duration::from_secs(1);
+
+/// Reads the registry, as often as it takes, and prints the verdict.
+///
+/// # Errors
+/// Why there is no verdict.
+pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Result<Exit> {
+    end_on_signals()?;
+    let expected = expected(options)?;
+    let redis = config::redis(environment).map_err(|reason| CannotAsk::NoRedis { reason })?;
+    let registry = Registry {
+        redis: redis.with_max_reply_bytes(MAX_REPLY_BYTES),
+        key_prefix: options.key_prefix.clone(),
+        expected,
+    };
+    // Colour is for people.
+    let paint = Paint(config::colour(environment) && io::stdout().is_terminal());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let exit = runtime.map_err(CannotAsk::Runtime)?.block_on(judge(options, &registry, paint));
+    Ok(exit?)
+}
+
+async fn judge(
+    options: &cli::Verify,
+    registry: &Registry,
+    paint: Paint,
+) -> Result<Exit, CannotAsk> {
+    // One reading of many takes no more of the time than is left, but the last one is a fair one.
+    let read_within = |left: Duration| registry.read(options.timeout.min(left.max(MIN_READING)));
+    let read = || read_within(options.timeout);
+    let report = match (options.watch, options.wait) {
+        (true, _) => return watch(read, paint).await,
+        (_, Some(limit)) => wait(read_within, limit).await?,
+        (_, None) => read().await?,
+    };
+    let text = match options.format {
+        Format::Text => Text { report: &report, instances: options.instances, paint }.to_string(),
+        Format::Json => json(&report, options.instances)? + "\n",
+        Format::Prometheus => prometheus(&report),
+    };
+    print(&text).map_err(CannotAsk::Output)?;
+    Ok(if report.is_as_expected() { Exit::Done } else { Exit::NotAsExpected })
+}
+
+/// Lets the signals that people stop a program with end this one as PID 1, too: the kernel spares PID 1
+/// those that it has no handler for.
+fn end_on_signals() -> io::Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        if std::process::id() == 1 && !signals::ignored_on_entry(signal) {
+            let always = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always)?;
+        }
+    }
+    signals::restore_mask();
+    Ok(())
+}
+
+/// What the fleet should be.
+fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
+    let git_sha = options.expected.as_deref().filter(|git_sha| !git_sha.is_empty());
+    let git_sha = meaningful(git_sha.ok_or(CannotAsk::NoExpectedSha)?)
+        .map_err(|word| CannotAsk::NothingExpected { word })?;
+    let List(mut required) = options.require.clone().unwrap_or(List(Vec::new()));
+    if let Some(path) = &options.require_file {
+        let types = read_types(path)
+            .map_err(|reason| CannotAsk::Required { path: path.clone(), reason })?;
+        required.extend(types);
+    }
+    Ok(Expected { git_sha, required, dead_for: options.dead_for })
+}
+
+/// The worker types in a file, one a line, or several with commas; `#` begins a comment.
+fn read_types(path: &str) -> Result<Vec<WorkerType>, String> {
+    let file = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let List(types) = cli::list(&lines.collect::<Vec<_>>().join(","))?;
+    Ok(types)
+}
+
+/// Where to read, and what is expected there.
+struct Registry {
+    redis: Endpoint,
+    key_prefix: KeyPrefix,
+    expected: Expected,
+}
+
+impl Registry {
+    async fn read(&self, limit: Duration) -> Result<Report, CannotAsk> {
+        let Self { redis, key_prefix, expected } = self;
+        let fleet = Session::within(redis, limit, async |session| {
+            registry::read(session, key_prefix, &expected.required).await
+        });
+        match fleet.await {
+            Ok(fleet) => Ok(Report::new(fleet, expected)),
+            Err(error) => Err(CannotAsk::new(&error, redis, key_prefix)),
+        }
+    }
+}

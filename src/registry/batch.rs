@@ -1,0 +1,129 @@
+//! Batches of commands, and what is read out of the replies. Pure.
+
+use redis::{Cmd, FromRedisValue, RedisError, Value};
+
+use super::error::ConnectionError;
+
+/// Commands about one key that go together to the node that holds it. The first one names the key,
+/// so that a node which doesn't hold it says so; a transaction is `MULTI` … `EXEC`.
+pub type Batch = Vec<Cmd>;
+
+/// The reply to each command of a batch, or the first error among them.
+pub type Replies = Result<Vec<Value>, RedisError>;
+
+/// The replies, or the first error among them, those inside a transaction's included. It comes before
+/// EXECABORT, which only says that there was one.
+pub fn or_first_error(replies: Vec<Value>) -> Replies {
+    let nested = replies.iter().flat_map(|reply| match reply {
+        Value::Array(replies) => replies.as_slice(),
+        _ => &[],
+    });
+    for reply in replies.iter().chain(nested) {
+        if let Value::ServerError(error) = reply {
+            return Err(error.clone().into());
+        }
+    }
+    Ok(replies)
+}
+
+/// Where a node says that the key is: host, port, and whether to say ASKING there.
+pub fn redirect(error: &RedisError) -> Option<(String, u16, bool)> {
+    let (address, _) = error.redirect_node()?;
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), port.parse().ok()?, error.code() == Some("ASK")))
+}
+
+/// The masters in a reply to CLUSTER SLOTS: first and last slot, then the nodes, the master first.
+pub fn masters_of(slots: &Value) -> Vec<(String, u16)> {
+    let Value::Array(ranges) = slots else {
+        return Vec::new();
+    };
+    let master = |range: &Value| -> Option<(String, u16)> {
+        let Value::Array(range) = range else { return None };
+        let Some(Value::Array(master)) = range.get(2) else { return None };
+        let host = match master.first()? {
+            Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
+            _ => String::new(),
+        };
+        let Some(Value::Int(port)) = master.get(1) else { return None };
+        Some((host, (*port).try_into().ok()?))
+    };
+    ranges.iter().filter_map(master).collect()
+}
+
+/// The values in the reply to `watch_version`.
+pub fn fields(standing: &[Value]) -> impl Iterator<Item = Option<&[u8]>> {
+    let values = match standing.get(1) {
+        Some(Value::Array(values)) => values.as_slice(),
+        _ => &[],
+    };
+    values.iter().map(|value| match value {
+        Value::BulkString(bytes) => Some(bytes.as_slice()),
+        _ => None,
+    })
+}
+
+/// Unix time in ms, from a reply to TIME: seconds and microseconds.
+pub fn unix_ms(time: &Value) -> Option<u64> {
+    let (seconds, micros): (u64, u64) = redis::from_redis_value(time.clone()).ok()?;
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
+
+/// A reply as what it should be.
+///
+/// # Errors
+/// That it is something else.
+pub fn value<T: FromRedisValue>(reply: Option<&Value>) -> Result<T, ConnectionError> {
+    redis::from_redis_value(reply.cloned().unwrap_or(Value::Nil)).map_err(|error| {
+        ConnectionError::Redis { code: String::new(), text: format!("an odd reply: {error}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{Value, parse_redis_value};
+
+    use super::{masters_of, or_first_error, redirect};
+
+    fn reply(text: &str) -> Value {
+        parse_redis_value(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_redirect_names_the_node_and_how_to_ask_it() {
+        for (text, expected) in [
+            ("-MOVED 3999 10.0.0.1:6381\r\n", Some(("10.0.0.1", 6381, false))),
+            ("-ASK 3999 ::1:6381\r\n", Some(("::1", 6381, true))),
+            ("-MOVED 3999 [::1]:6381\r\n", Some(("::1", 6381, false))),
+            ("-MOVED 3999 :6381\r\n", Some(("", 6381, false))),
+            ("-MOVED 3999 redis-1.internal:6381\r\n", Some(("redis-1.internal", 6381, false))),
+            ("-MOVED 3999 10.0.0.1:x\r\n", None),
+            ("-MOVED\r\n", None),
+            ("-ERR no\r\n", None),
+        ] {
+            let error = or_first_error(vec![reply(text)]).unwrap_err();
+            let expected = expected.map(|(host, port, asking)| (host.to_owned(), port, asking));
+            assert_eq!(redirect(&error), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_error_counts_and_not_that_there_was_one() {
+        let replies = ["+OK\r\n", "-NOPERM x\r\n", "+QUEUED\r\n", "-EXECABORT y\r\n"].map(reply);
+        assert_eq!(or_first_error(replies.into()).unwrap_err().code(), Some("NOPERM"));
+        let nested = reply("*2\r\n:1\r\n-WRONGTYPE z\r\n");
+        assert_eq!(or_first_error(vec![nested]).unwrap_err().code(), Some("WRONGTYPE"));
+        assert!(or_first_error(vec![reply("*-1\r\n")]).is_ok());
+    }
+
+    #[test]
+    fn the_masters_are_the_first_nodes_of_the_slot_ranges() {
+        let slots = reply(
+            "*2\r\n*4\r\n:0\r\n:8191\r\n*2\r\n$9\r\n127.0.0.1\r\n:7000\r\n*2\r\n$1\r\nx\r\n:7003\r\n\
+             *3\r\n:8192\r\n:16383\r\n*2\r\n$-1\r\n:7001\r\n",
+        );
+        assert_eq!(masters_of(&slots), [("127.0.0.1".to_owned(), 7000), (String::new(), 7001)]);
+        assert_eq!(masters_of(&Value::Nil), []);
+    }
+}

@@ -1,0 +1,314 @@
+//! Reads the fleet back: which instances run what, and which have stopped reporting.
+
+use std::collections::{BTreeMap, HashMap};
+
+use redis::{RedisError, cmd};
+
+use super::batch::{Batch, unix_ms, value};
+use super::error::ConnectionError;
+use super::fleet::{EscapedText, FIELDS, Fleet, Instance, StoredRecord};
+use super::key::{
+    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, type_and_id, version_key,
+};
+use super::keyspace::{Keys, count_keys, find_types};
+use super::session::Session;
+
+/// Buckets of the index that are read at once.
+const INDEX_PAGE: u32 = 2_000;
+/// A Redis with fewer keys is searched whole, which takes a tenth of a second.
+const SMALL: u64 = 100_000;
+/// Batches that go out together.
+const BATCH: usize = 1_000;
+/// A shim renews its version key and says that it was seen within one attempt.
+const ONE_ATTEMPT: u64 = 5_000;
+
+/// What is known of a worker type while reading.
+#[derive(Debug, Default)]
+struct Type {
+    lives: bool,
+    /// When the last of its dead was last seen.
+    last_death: Option<u64>,
+}
+
+/// Reads the fleet. The required types are looked up even where nothing leads to them.
+///
+/// # Errors
+/// A lost connection, or an error reply that concerns more than one odd key.
+pub async fn read(
+    redis: &mut Session<'_>,
+    prefix: &KeyPrefix,
+    required: &[WorkerType],
+) -> Result<Fleet, ConnectionError> {
+    let mut reader =
+        Reader { redis, prefix, fleet: Fleet::default(), types: BTreeMap::new(), expiring: 0 };
+    let before = count_keys(reader.redis).await;
+    reader.read_index().await?;
+    for required in required {
+        reader.types.entry(required.as_str().into()).or_default();
+    }
+    let known: Vec<Vec<u8>> = reader.types.keys().cloned().collect();
+    reader.read_versions(&known).await?;
+    let after = count_keys(reader.redis).await;
+    if !reader.nothing_else_expires(before, after) {
+        let found = find_types(reader.redis, prefix).await?;
+        let unknown: Vec<_> =
+            found.into_iter().filter(|found| !reader.types.contains_key(found)).collect();
+        reader.read_versions(&unknown).await?;
+    }
+    Ok(reader.fleet)
+}
+
+struct Reader<'r, 's> {
+    redis: &'r mut Session<'s>,
+    prefix: &'r KeyPrefix,
+    fleet: Fleet,
+    types: BTreeMap<Vec<u8>, Type>,
+    /// How many of the registry's keys with an expiry have been read.
+    expiring: u64,
+}
+
+impl Reader<'_, '_> {
+    /// A page of the index after the other, each with its instances. The sorted set is walked by its
+    /// hash table: heartbeats change the order of the scores all the time, and pages by rank or score
+    /// would miss those that move.
+    async fn read_index(&mut self) -> Result<(), ConnectionError> {
+        let index = index_key(self.prefix);
+        let mut last_seen: HashMap<Vec<u8>, f64> = HashMap::new();
+        let mut cursor = b"0".to_vec();
+        loop {
+            let page: Batch = vec![
+                cmd("ZSCAN").arg(&index).arg(&cursor).arg("COUNT").arg(INDEX_PAGE).clone(),
+                cmd("TIME"),
+            ];
+            let reply = self.redis.send(vec![page]).await?.pop();
+            let replies = match reply.unwrap_or_else(|| Ok(Vec::new())) {
+                Ok(replies) => replies,
+                Err(error) => return self.tolerate(&index, &error),
+            };
+            let (next, members): (Vec<u8>, Vec<(Vec<u8>, f64)>) = value(replies.first())?;
+            self.fleet.read_at = replies.get(1).and_then(unix_ms).unwrap_or(self.fleet.read_at);
+            // What an element moved by a resizing of the table brings along twice counts once.
+            let new: Vec<Vec<u8>> = members
+                .into_iter()
+                .filter_map(|(member, score)| {
+                    last_seen.insert(member.clone(), score).is_none().then_some(member)
+                })
+                .collect();
+            for members in new.chunks(BATCH) {
+                self.read_instances(&index, members, &last_seen).await?;
+            }
+            if next == b"0" {
+                break;
+            }
+            cursor = next;
+        }
+        self.expiring += u64::from(!last_seen.is_empty());
+        Ok(())
+    }
+
+    async fn read_instances(
+        &mut self,
+        index: &[u8],
+        members: &[Vec<u8>],
+        last_seen: &HashMap<Vec<u8>, f64>,
+    ) -> Result<(), ConnectionError> {
+        let batches = members
+            .iter()
+            .map(|member| {
+                let (worker_type, id) = type_and_id(member);
+                vec![
+                    cmd("HMGET")
+                        .arg(instance_key(self.prefix, worker_type, id))
+                        .arg(&FIELDS)
+                        .clone(),
+                ]
+            })
+            .collect();
+        let mut silent = Vec::new();
+        for (member, reply) in members.iter().zip(self.redis.send(batches).await?) {
+            let record = match reply {
+                Ok(replies) => {
+                    let record = StoredRecord::new(replies.first());
+                    self.expiring += u64::from(record.is_some());
+                    record
+                }
+                Err(error) => {
+                    let (worker_type, id) = type_and_id(member);
+                    self.tolerate(&instance_key(self.prefix, worker_type, id), &error)?;
+                    Some(StoredRecord::default())
+                }
+            };
+            match record {
+                Some(record) => self.take(member, last_seen.get(member), Some(record)),
+                None => silent.push(member),
+            }
+        }
+        self.take_dead(index, &silent).await
+    }
+
+    /// Takes those without a record that are still in the index for dead. An instance that deregisters
+    /// leaves the index first: one that is no longer there has left between the two batches.
+    async fn take_dead(
+        &mut self,
+        index: &[u8],
+        silent: &[&Vec<u8>],
+    ) -> Result<(), ConnectionError> {
+        let batches = silent
+            .iter()
+            .map(|member| vec![cmd("ZSCORE").arg(index).arg(*member).clone()])
+            .collect();
+        for (member, reply) in silent.iter().zip(self.redis.send(batches).await?) {
+            let replies = reply.map_err(|error| self.redis.error_reply(&error))?;
+            let score: Option<f64> = value(replies.first())?;
+            if let Some(score) = score {
+                self.take(member, Some(&score), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, member: &[u8], score: Option<&f64>, record: Option<StoredRecord>) {
+        let (worker_type, id) = type_and_id(member);
+        let last_seen = score.copied().map_or(0, ms);
+        if record.is_none() && last_seen.saturating_add(in_ms(DAY)) < self.fleet.read_at {
+            // Forgotten; the next heartbeat of any instance removes it.
+            return;
+        }
+        let known = self.types.entry(worker_type.to_vec()).or_default();
+        if record.is_some() {
+            known.lives = true;
+        } else {
+            known.last_death = known.last_death.max(Some(last_seen));
+        }
+        self.fleet.instances.push(Instance {
+            worker_type: EscapedText::new(worker_type),
+            id: Some(EscapedText::new(id)),
+            record,
+            last_seen: Some(last_seen),
+        });
+    }
+
+    /// Where a type has no instance that lives, its version key may be the word of a worker without a
+    /// shim; or what a worker with a shim has left behind.
+    async fn read_versions(&mut self, types: &[Vec<u8>]) -> Result<(), ConnectionError> {
+        for types in types.chunks(BATCH) {
+            let batches = types
+                .iter()
+                .flat_map(|worker_type| {
+                    let version = version_key(self.prefix, worker_type);
+                    let left = left_key(self.prefix, worker_type);
+                    [
+                        vec![
+                            cmd("PTTL").arg(&version).clone(),
+                            cmd("HMGET").arg(&version).arg(&FIELDS).clone(),
+                        ],
+                        vec![cmd("PTTL").arg(left).clone()],
+                    ]
+                })
+                .collect();
+            let mut all_replies = self.redis.send(batches).await?.into_iter();
+            for worker_type in types {
+                let (Some(version), Some(left)) = (all_replies.next(), all_replies.next()) else {
+                    break;
+                };
+                let left = left.map_err(|error| self.redis.error_reply(&error))?;
+                let left: i64 = value(left.first())?;
+                let (version, record) = match version {
+                    Ok(replies) => (value(replies.first())?, StoredRecord::new(replies.get(1))),
+                    Err(error) => {
+                        self.tolerate(&version_key(self.prefix, worker_type), &error)?;
+                        (FOR_EVER, None)
+                    }
+                };
+                self.expiring += u64::from(left >= 0) + u64::from(version >= 0);
+                let known = self.types.entry(worker_type.clone()).or_default();
+                let stands = version != NO_KEY;
+                if stands && !known.lives && !is_left_over(version, left, known, self.fleet.read_at)
+                {
+                    self.fleet.instances.push(Instance {
+                        worker_type: EscapedText::new(worker_type),
+                        id: None,
+                        record: Some(record.unwrap_or_default()),
+                        last_seen: None,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a large Redis need not be searched. Every version key expires, in the document as here;
+    /// where no more keys expire than have been read, there is no unknown one.
+    ///
+    /// Keys that come and go meanwhile are counted before and after.
+    fn nothing_else_expires(&self, before: Option<Keys>, after: Option<Keys>) -> bool {
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        before.all > SMALL && before.expiring.max(after.expiring) <= self.expiring
+    }
+
+    /// One key of the wrong type is no reason to say nothing of the others.
+    fn tolerate(&mut self, key: &[u8], error: &RedisError) -> Result<(), ConnectionError> {
+        let complaint = self.redis.error_reply(error);
+        if error.code() != Some("WRONGTYPE") {
+            return Err(complaint);
+        }
+        self.fleet.complaints.push(format!(
+            "{} can't be read: it holds another type of value",
+            EscapedText::new(key).as_str()
+        ));
+        Ok(())
+    }
+}
+
+/// PTTL's all_replies where there is no time to live.
+const FOR_EVER: i64 = -1;
+const NO_KEY: i64 = -2;
+
+/// Whether a version key was last written or renewed by a shim that is gone: before the last one of its
+/// type said goodbye, or while the last one that died was still alive. Both live for a day from then
+/// on, so the time that is left tells which came first. In ms.
+fn is_left_over(version: i64, left: i64, known: &Type, now: u64) -> bool {
+    if version < 0 {
+        return false;
+    }
+    let written = now.saturating_add(version.unsigned_abs()).saturating_sub(in_ms(DAY));
+    version <= left
+        || known.last_death.is_some_and(|death| written <= death.saturating_add(ONE_ATTEMPT))
+}
+
+/// A score as unix time in ms; one that is none becomes the nearest that is.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn ms(score: f64) -> u64 {
+    score as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FOR_EVER, Type, is_left_over, ms};
+
+    const DAY: i64 = 86_400_000;
+
+    #[test]
+    fn a_version_key_from_before_the_goodbye_is_left_over() {
+        let unheard_of = Type::default();
+        let now = 2_000_000_000_000;
+        assert!(is_left_over(DAY - 9000, DAY - 8000, &unheard_of, now));
+        assert!(!is_left_over(DAY - 8000, DAY - 9000, &unheard_of, now));
+        assert!(!is_left_over(DAY, -2, &unheard_of, now));
+        assert!(!is_left_over(FOR_EVER, DAY, &unheard_of, now));
+    }
+
+    #[test]
+    fn a_version_key_from_before_the_death_is_left_over() {
+        let now = 2_000_000_000_000;
+        let known = Type { lives: false, last_death: Some(now - 100_000) };
+        assert!(is_left_over(DAY - 100_000, -2, &known, now));
+        assert!(is_left_over(DAY - 200_000, -2, &known, now));
+        assert!(!is_left_over(DAY - 50_000, -2, &known, now));
+    }
+
+    #[test]
+    fn odd_scores_become_times() {
+        assert_eq!([ms(-1.0), ms(f64::NAN), ms(f64::INFINITY), ms(1.5)], [0, 0, u64::MAX, 1]);
+    }
+}

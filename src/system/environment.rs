@@ -1,0 +1,55 @@
+//! The environment as the kernel handed it over.
+
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt;
+
+/// `NAME=value` entries, byte for byte.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(Vec<CString>);
+
+impl Environment {
+    /// What the shim was started with, entries without `=` included; environ(7).
+    pub fn received() -> Self {
+        unsafe extern "C" {
+            static environ: *const *const c_char;
+        }
+        let mut entries = Vec::new();
+        // SAFETY: a null-terminated array of C strings that nothing in this program changes.
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                entries.push(CStr::from_ptr(*entry).to_owned());
+                entry = entry.add(1);
+            }
+        }
+        Self(entries)
+    }
+
+    /// The value of a variable, the first one as getenv(3) has it, or `None` when it is unset.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find_map(|entry| value_of(entry, name)).map(OsStr::from_bytes)
+    }
+
+    /// Sets a variable, in the place of all that have this name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        // A C string holds no NUL byte, and an environment no other strings.
+        let entry = format!("{name}={}", value.replace('\0', ""));
+        self.0.retain(|entry| value_of(entry, name).is_none());
+        self.0.extend(CString::new(entry));
+    }
+
+    /// All entries, for execve(2).
+    pub fn entries(&self) -> &[CString] {
+        &self.0
+    }
+}
+
+impl FromIterator<CString> for Environment {
+    fn from_iter<I: IntoIterator<Item = CString>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+fn value_of<'a>(entry: &'a CString, name: &str) -> Option<&'a [u8]> {
+    entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}

@@ -1,0 +1,71 @@
+//! Why there is no verdict.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::log::causes;
+use crate::registry::{ConnectionError, Endpoint, KeyPrefix};
+
+/// Why there is no verdict, and the way out.
+#[derive(Debug, Error)]
+pub enum CannotAsk {
+    #[error(
+        "There is no expected SHA: give --expected SHA or set EXPECTED_GIT_SHA, for example to $(git rev-parse HEAD)"
+    )]
+    NoExpectedSha,
+    #[error(
+        "The expected SHA is {word}, which says nothing: give the one of the deployment, for example $(git rev-parse HEAD)"
+    )]
+    NothingExpected { word: String },
+    #[error("There is no Redis to ask: {reason}. Set it to redis://[user][:password@]host[:port]")]
+    NoRedis { reason: String },
+    #[error("The required types in {path} can't be read: {reason}")]
+    Required { path: String, reason: String },
+    #[error(
+        "Redis at {redis} can't be reached: {reason}. See that it runs, that REDIS_URL is right, and that no firewall stands between"
+    )]
+    Unreachable { redis: String, reason: String },
+    #[error("Redis at {redis} refuses the login: {reason}. Correct user and password in REDIS_URL")]
+    Login { redis: String, reason: String },
+    #[error("Redis at {redis} doesn't permit it: {reason}. The user needs: ~{prefix}* {COMMANDS}")]
+    NotPermitted { redis: String, reason: String, prefix: String },
+    #[error(
+        "Redis at {redis}: {reason}. Give it more time with --timeout, or see what holds it up"
+    )]
+    TimedOut { redis: String, reason: String },
+    #[error("Redis at {redis} gave no usable answer: {reason}")]
+    Answer { redis: String, reason: String },
+    #[error("The verdict can't be written to standard output: {0}")]
+    Output(io::Error),
+    #[error("The verdict can't be expressed: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("Nothing to wait with: {0}")]
+    Runtime(io::Error),
+}
+
+/// What an ACL user needs for `verify`.
+const COMMANDS: &str = "+zscan +zscore +hmget +pttl +time +scan +info +cluster|slots";
+
+impl CannotAsk {
+    pub fn new(error: &ConnectionError, redis: &Endpoint, prefix: &KeyPrefix) -> Self {
+        let (redis, reason) = (redis.to_string(), causes(error));
+        match error {
+            ConnectionError::Redis { code, .. } => match code.as_str() {
+                "NOPERM" => {
+                    Self::NotPermitted { redis, reason, prefix: prefix.as_str().to_owned() }
+                }
+                "WRONGPASS" | "NOAUTH" => Self::Login { redis, reason },
+                _ => Self::Answer { redis, reason },
+            },
+            ConnectionError::Redirected => Self::Answer { redis, reason },
+            ConnectionError::TimedOut { .. } => Self::TimedOut { redis, reason },
+            _ => Self::Unreachable { redis, reason },
+        }
+    }
+
+    /// Whether it can pass by itself, as a Redis that is being restarted does.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Answer { .. })
+    }
+}

@@ -1,0 +1,131 @@
+//! The report as one JSON object.
+
+use serde::Serialize;
+
+use super::words::time;
+use crate::registry::{EscapedText, Instance};
+use crate::verify::verdict::{Report, Status};
+
+/// The version of the JSON's shape: it changes when a field changes its meaning or goes.
+const SHAPE: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonReport<'a> {
+    version: u32,
+    expected_git_sha: &'a str,
+    as_expected: bool,
+    read_at: String,
+    workers: usize,
+    failing: usize,
+    types: Vec<JsonBlock<'a>>,
+    complaints: &'a [String],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonBlock<'a> {
+    r#type: &'a EscapedText,
+    git_sha: Option<&'a EscapedText>,
+    status: Status,
+    workers: usize,
+    first_started_at: Option<&'a EscapedText>,
+    last_started_at: Option<&'a EscapedText>,
+    last_seen_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<Vec<JsonInstance<'a>>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonInstance<'a> {
+    id: Option<&'a EscapedText>,
+    hostname: Option<&'a EscapedText>,
+    build_date: Option<&'a EscapedText>,
+    started_at: Option<&'a EscapedText>,
+    pid: Option<&'a EscapedText>,
+    last_seen_at: Option<String>,
+}
+
+/// The same facts as one JSON object.
+///
+/// # Errors
+/// None that is known: all of it can be expressed.
+pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
+    let types = report.blocks.iter().map(|block| JsonBlock {
+        r#type: &block.worker_type,
+        git_sha: block.git_sha.as_ref(),
+        status: block.status,
+        workers: block.workers(),
+        first_started_at: block.started().map(|(first, _)| first),
+        last_started_at: block.started().map(|(_, last)| last),
+        last_seen_at: block.last_seen().map(|ms| time(ms).to_string()),
+        instances: instances.then(|| block.instances.iter().map(json_instance).collect()),
+    });
+    serde_json::to_string_pretty(&JsonReport {
+        version: SHAPE,
+        expected_git_sha: &report.expected,
+        as_expected: report.is_as_expected(),
+        read_at: time(report.read_at).to_string(),
+        workers: report.workers(),
+        failing: report.failing(),
+        types: types.collect(),
+        complaints: &report.complaints,
+    })
+}
+
+fn json_instance(instance: &Instance) -> JsonInstance<'_> {
+    let record = instance.record.as_ref();
+    JsonInstance {
+        id: instance.id.as_ref(),
+        hostname: record.and_then(|record| record.hostname.as_ref()),
+        build_date: record.and_then(|record| record.build_date.as_ref()),
+        started_at: record.and_then(|record| record.started_at.as_ref()),
+        pid: record.and_then(|record| record.pid.as_ref()),
+        last_seen_at: instance.last_seen.map(|ms| time(ms).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::json;
+    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
+    use crate::verify::verdict::{Expected, Report};
+
+    const NOW: u64 = 1_767_873_600_000;
+
+    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
+        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
+        Instance {
+            worker_type: EscapedText::new(worker_type.as_bytes()),
+            id: escaped("1f"),
+            record: Some(StoredRecord {
+                git_sha: escaped(sha),
+                started_at: escaped(started_at),
+                ..StoredRecord::default()
+            }),
+            last_seen: Some(NOW - 5_000),
+        }
+    }
+
+    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
+        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let expected = Expected {
+            git_sha: "a1b2c3d4e5f6".into(),
+            required: required.iter().map(|name| name.parse().unwrap()).collect(),
+            dead_for: Duration::from_hours(24),
+        };
+        Report::new(fleet, &expected)
+    }
+
+    #[test]
+    fn the_json_names_its_shape() {
+        let report = report(vec![instance("w", "a1b2c3d4e5f6", "x")], &[]);
+        let json: serde_json::Value = serde_json::from_str(&json(&report, true).unwrap()).unwrap();
+        assert_eq!(json["version"], 1);
+        assert_eq!(json["types"][0]["status"], "ok");
+        assert_eq!(json["types"][0]["instances"][0]["id"], "1f");
+    }
+}

@@ -1,0 +1,114 @@
+//! The report as a table that is drawn again and again.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::words::{Paint, or_unknown, summary, word};
+use crate::registry::age;
+use crate::verify::verdict::{Block, Report};
+
+/// One row a block, cut to the terminal's size, without a line end after the last row. Where it is too
+/// narrow, the times give way first.
+pub fn table(report: &Report, paint: Paint, columns: usize, rows: usize) -> String {
+    const NARROWEST: &[usize] = &[0, 1, 2, 5];
+    const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3, 4, 5], &[0, 1, 2, 4, 5], NARROWEST];
+    let titles = ["TYPE", "INSTANCES", "SHA", "STARTED", "LAST SEEN", "STATUS"];
+    let cells: Vec<[String; 6]> = std::iter::once(titles.map(str::to_owned))
+        .chain(report.blocks.iter().map(|block| row(report, block)))
+        .collect();
+    let width = |column: usize| {
+        let lengths = cells.iter().filter_map(|cells| cells.get(column));
+        lengths.map(|cell| cell.width()).max().unwrap_or_default()
+    };
+    let fits =
+        |shown: &&&[usize]| shown.iter().map(|column| width(*column) + 2).sum::<usize>() <= columns;
+    let shown = CHOICES.iter().find(fits).unwrap_or(&NARROWEST);
+    let statuses =
+        std::iter::once(None).chain(report.blocks.iter().map(|block| Some(block.status)));
+    let mut lines: Vec<String> = cells
+        .iter()
+        .zip(statuses)
+        .map(|(cells, status)| {
+            let line: Vec<String> = shown
+                .iter()
+                .filter_map(|column| Some(format!("{:1$}", cells.get(*column)?, width(*column))))
+                .collect();
+            let line: String = line.join("  ").trim_end().chars().take(columns).collect();
+            match status.and_then(|status| Some((line.strip_suffix(word(status))?, status))) {
+                Some((line, status)) => line.to_owned() + &paint.status(status),
+                None => line,
+            }
+        })
+        .collect();
+    let room = rows.saturating_sub(3).max(1);
+    if lines.len() > room {
+        let hidden = lines.len() - room + 1;
+        lines.truncate(room - 1);
+        lines.push(format!("… and {hidden} more"));
+    }
+    let good = report.is_as_expected();
+    let verdict = paint.word(if good { "OK" } else { "FAIL" }, good);
+    let last: String = summary(report).chars().take(columns.saturating_sub(7)).collect();
+    lines.push(String::new());
+    lines.push(format!("[{verdict}] {last}"));
+    lines.join("\n")
+}
+
+fn row(report: &Report, block: &Block) -> [String; 6] {
+    let short: String = or_unknown(block.git_sha.as_ref()).chars().take(12).collect();
+    let started = block.started().map_or("-", |(_, last)| last.as_str());
+    let seen = block.last_seen().map_or("-".into(), |seen| {
+        format!("{} ago", humantime::format_duration(age(report.read_at, seen)))
+    });
+    [
+        block.worker_type.as_str().to_owned(),
+        block.instances.len().to_string(),
+        if block.git_sha.is_some() { short } else { "-".into() },
+        started.to_owned(),
+        seen,
+        word(block.status).to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Paint, table};
+    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
+    use crate::verify::verdict::{Expected, Report};
+
+    const NOW: u64 = 1_767_873_600_000;
+
+    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
+        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
+        Instance {
+            worker_type: EscapedText::new(worker_type.as_bytes()),
+            id: escaped("1f"),
+            record: Some(StoredRecord {
+                git_sha: escaped(sha),
+                started_at: escaped(started_at),
+                ..StoredRecord::default()
+            }),
+            last_seen: Some(NOW - 5_000),
+        }
+    }
+
+    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
+        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let expected = Expected {
+            git_sha: "a1b2c3d4e5f6".into(),
+            required: required.iter().map(|name| name.parse().unwrap()).collect(),
+            dead_for: Duration::from_hours(24),
+        };
+        Report::new(fleet, &expected)
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let fleet = (0..50).map(|n| instance(&format!("worker-{n}"), "0f0f0f0", "x")).collect();
+        let table = table(&report(fleet, &[]), Paint(false), 40, 24);
+        assert!(table.lines().count() < 24, "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
+        assert!(table.contains("more\n\n[FAIL] 50 of 50"), "{table}");
+    }
+}

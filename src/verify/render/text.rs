@@ -1,0 +1,174 @@
+//! The report as text, in the shape of the deployment integrity document.
+
+use std::fmt;
+
+use super::words::{Paint, or_unknown, summary, time};
+use crate::registry::{Instance, age};
+use crate::verify::verdict::{Block, Report, Status};
+
+/// The shape of the deployment integrity document.
+#[derive(Debug)]
+pub struct Text<'a> {
+    pub report: &'a Report,
+    /// Whether each instance gets a line of its own.
+    pub instances: bool,
+    pub paint: Paint,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let report = self.report;
+        writeln!(f, "Expected GIT_SHA: {}\n\nWorkers:", report.expected)?;
+        for block in &report.blocks {
+            self.block(f, block)?;
+        }
+        if report.blocks.is_empty() {
+            writeln!(f, "  none registered")?;
+        }
+        let fail = self.paint.word("FAIL", false);
+        for complaint in &report.complaints {
+            writeln!(f, "  [{fail}] {complaint}")?;
+        }
+        writeln!(f)?;
+        if report.is_as_expected() {
+            let ok = self.paint.word("OK", true);
+            writeln!(f, "[{ok}] All workers running expected version")
+        } else {
+            writeln!(f, "[{fail}] {}", summary(report))
+        }
+    }
+}
+
+impl Text<'_> {
+    fn block(&self, f: &mut fmt::Formatter, block: &Block) -> fmt::Result {
+        write!(f, "  [{}] {}", self.paint.status(block.status), block.worker_type.as_str())?;
+        match block.instances.len() {
+            0 | 1 => writeln!(f)?,
+            count => writeln!(f, " ({count} instances)")?,
+        }
+        match block.status {
+            Status::Missing => writeln!(f, "      Required, but not registered")?,
+            Status::Dead => {
+                let last_seen = block.last_seen().unwrap_or_default();
+                let age = humantime::format_duration(age(self.report.read_at, last_seen));
+                writeln!(f, "      Last seen: {} ({age} ago)", time(last_seen))?;
+            }
+            Status::Ok | Status::Stale => {
+                writeln!(f, "      SHA: {}", or_unknown(block.git_sha.as_ref()))?;
+                match block.started() {
+                    Some((first, last)) if first != last => {
+                        writeln!(f, "      Started: {} to {}", first.as_str(), last.as_str())?;
+                    }
+                    started => {
+                        writeln!(
+                            f,
+                            "      Started: {}",
+                            or_unknown(started.map(|(first, _)| first))
+                        )?;
+                    }
+                }
+            }
+        }
+        if self.instances {
+            for instance in &block.instances {
+                writeln!(f, "      - {}", self.instance(instance))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn instance(&self, instance: &Instance) -> String {
+        let (Some(id), Some(last_seen)) = (&instance.id, instance.last_seen) else {
+            return "a worker without a shim: its registration may be up to 24h old".into();
+        };
+        let seen = humantime::format_duration(age(self.report.read_at, last_seen));
+        match &instance.record {
+            Some(record) => format!(
+                "{} on {}, started {}, last seen {seen} ago",
+                id.as_str(),
+                or_unknown(record.hostname.as_ref()),
+                or_unknown(record.started_at.as_ref()),
+            ),
+            None => format!("{}, last seen {seen} ago", id.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Paint, Text};
+    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
+    use crate::verify::render::words::progress;
+    use crate::verify::verdict::{Expected, Report};
+
+    const NOW: u64 = 1_767_873_600_000;
+
+    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
+        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
+        Instance {
+            worker_type: EscapedText::new(worker_type.as_bytes()),
+            id: escaped("1f"),
+            record: Some(StoredRecord {
+                git_sha: escaped(sha),
+                started_at: escaped(started_at),
+                ..StoredRecord::default()
+            }),
+            last_seen: Some(NOW - 5_000),
+        }
+    }
+
+    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
+        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let expected = Expected {
+            git_sha: "a1b2c3d4e5f6".into(),
+            required: required.iter().map(|name| name.parse().unwrap()).collect(),
+            dead_for: Duration::from_hours(24),
+        };
+        Report::new(fleet, &expected)
+    }
+
+    fn text(report: &Report, paint: bool) -> String {
+        Text { report, instances: false, paint: Paint(paint) }.to_string()
+    }
+
+    #[test]
+    fn the_text_is_the_contracts() {
+        let orchestrator = instance("orchestrator", "a1b2c3d4e5f6", "2026-01-08T12:00:00.000Z");
+        let extractor = instance("extractor", "0f0f0f0f0f0f", "2026-01-07T09:30:00.000Z");
+        assert_eq!(
+            text(&report(vec![extractor, orchestrator.clone()], &[]), false),
+            "Expected GIT_SHA: a1b2c3d4e5f6\n\nWorkers:\n  \
+             [OK] orchestrator\n      SHA: a1b2c3d4e5f6\n      Started: 2026-01-08T12:00:00.000Z\n  \
+             [STALE] extractor\n      SHA: 0f0f0f0f0f0f\n      Started: 2026-01-07T09:30:00.000Z\n\n\
+             [FAIL] 1 of 2 workers not running expected version\n"
+        );
+        let good = text(&report(vec![orchestrator], &[]), false);
+        assert!(good.ends_with("\n\n[OK] All workers running expected version\n"), "{good}");
+    }
+
+    #[test]
+    fn the_dead_and_the_missing_say_what_is_known_of_them() {
+        let dead = Instance { record: None, ..instance("extractor", "", "") };
+        let report = report(vec![dead], &["ocr"]);
+        let text = text(&report, false);
+        assert!(
+            text.contains("[DEAD] extractor\n      Last seen: 2026-01-08T11:59:55.000Z (5s ago)\n"),
+            "{text}"
+        );
+        assert!(text.contains("[MISSING] ocr\n      Required, but not registered\n"), "{text}");
+        assert_eq!(
+            progress(&report),
+            "2 of 2 workers not running expected version: ocr missing, extractor dead"
+        );
+    }
+
+    #[test]
+    fn colour_is_only_where_it_is_asked_for() {
+        let report = report(vec![instance("w", "a1b2c3d4e5f6", "x")], &["v"]);
+        assert!(!text(&report, false).contains('\x1b'));
+        let coloured = text(&report, true);
+        assert!(coloured.contains("[\x1b[32mOK\x1b[0m] w") && coloured.contains("\x1b[31mMISSING"));
+    }
+}

@@ -1,0 +1,25 @@
+//! What version-guard promises, family by family, tried from outside on the real binary.
+// The lints that keep PID 1 alive are of no use in a test, which has to fail loudly.
+#![allow(clippy::disallowed_macros, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unused_imports)]
+
+mod check_command;
+mod common;
+mod exit_codes;
+mod guards;
+mod heartbeats;
+mod image_identity;
+mod load;
+mod logs;
+mod peers;
+mod reaping;
+mod redis_faults;
+mod registration;
+mod seal_command;
+mod seal_policy;
+mod signals;
+mod supervision_options;
+mod terminal;
+mod verify_command;
+mod worker_start;
