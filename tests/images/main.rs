@@ -2,6 +2,7 @@
 // The lints that keep PID 1 alive are of no use in a test, which has to fail loudly.
 #![allow(clippy::disallowed_macros, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::too_many_lines)]
 #![allow(dead_code, unused_imports)]
 
 mod docker;

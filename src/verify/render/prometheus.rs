@@ -9,6 +9,13 @@ use crate::verify::verdict::Report;
 /// Metrics in Prometheus's text format, for the node exporter's textfile collector.
 pub fn prometheus(report: &Report) -> String {
     let mut text = String::new();
+    workers(&mut text, report);
+    fleet(&mut text, report);
+    text
+}
+
+/// Of each type, SHA and status.
+fn workers(text: &mut String, report: &Report) {
     let blocks = || {
         report.blocks.iter().map(|block| {
             let labels = format!(
@@ -21,38 +28,42 @@ pub fn prometheus(report: &Report) -> String {
         })
     };
     family(
-        &mut text,
+        text,
         "worker_instances",
         "Instances of a worker type by the SHA they run and their status; 0 of a type that is missing.",
         blocks().map(|(labels, block)| (labels, block.instances.len().to_string())),
     );
     family(
-        &mut text,
+        text,
         "worker_last_seen_timestamp_seconds",
         "When the latest of these instances was last seen, by Redis's clock.",
         blocks().filter_map(|(labels, block)| Some((labels, seconds(block.last_seen()?)))),
     );
+}
+
+/// Of the whole fleet.
+fn fleet(text: &mut String, report: &Report) {
     let one = |value: String| std::iter::once((String::new(), value));
     family(
-        &mut text,
+        text,
         "fleet_as_expected",
         "Whether all workers are there and run the expected SHA.",
         one(u8::from(report.is_as_expected()).to_string()),
     );
     family(
-        &mut text,
+        text,
         "fleet_workers_failing",
         "Workers that are stale, missing or dead.",
         one(report.failing().to_string()),
     );
     family(
-        &mut text,
+        text,
         "fleet_unreadable_keys",
         "Keys of the registry that could not be read.",
         one(report.complaints.len().to_string()),
     );
     family(
-        &mut text,
+        text,
         "expected_info",
         "The SHA that is expected.",
         std::iter::once((
@@ -61,12 +72,11 @@ pub fn prometheus(report: &Report) -> String {
         )),
     );
     family(
-        &mut text,
+        text,
         "read_timestamp_seconds",
         "When the registry was read, by Redis's clock.",
         one(seconds(report.read_at)),
     );
-    text
 }
 
 /// Writes one gauge and its samples: labels and value of each.
