@@ -1,10 +1,12 @@
 //! Command line, environment and seal, read once, each into a value. No floor below reads them again.
 
+use std::ffi::OsStr;
+
 use crate::clean::clean;
 use crate::cli::{self, List};
 use crate::escape::Escape;
-use crate::guard::Expectation;
-use crate::image::{ImageIdentity, Seal, Source};
+use crate::guard::{Expectation, Production};
+use crate::image::{ImageIdentity, Policy, Seal, Source};
 use crate::registry::{Endpoint, Registration, WorkerType};
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
@@ -30,7 +32,7 @@ impl Config {
         };
         let identity = identity(&environment);
         Self {
-            expectation: expectation(&environment),
+            expectation: expectation(&environment, options.policy),
             worker: WorkerCommand {
                 arguments: options.command,
                 environment: for_worker(environment, &identity),
@@ -64,12 +66,15 @@ pub fn identity(environment: &Environment) -> ImageIdentity {
 }
 
 /// What the deployment asks for, by `NODE_ENV` and `EXPECTED_GIT_SHA`.
-pub fn expectation(environment: &Environment) -> Expectation {
+pub fn expectation(environment: &Environment, policy: cli::Policy) -> Expectation {
     let git_sha = environment.get("EXPECTED_GIT_SHA").unwrap_or_default().to_string_lossy();
     let git_sha = clean(&git_sha);
     Expectation {
-        production: environment.get("NODE_ENV").is_some_and(|value| value == "production"),
+        production: Production::new(
+            environment.get("NODE_ENV").and_then(OsStr::to_str).unwrap_or_default(),
+        ),
         git_sha: (!git_sha.is_empty()).then(|| git_sha.to_owned()),
+        policy: Policy { enforce: policy.enforce, require_expected: policy.require_expected },
     }
 }
 
@@ -83,12 +88,11 @@ pub fn redis(environment: &Environment) -> Result<Endpoint, String> {
     url.parse().map_err(|reason| format!("REDIS_URL can't be used: {reason}"))
 }
 
-fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), String> {
+/// What to register as and where; `None` in an error's place where neither is said, which is a choice.
+fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), Option<String>> {
     let Some(worker_type) = value(environment, "WORKER_TYPE")? else {
-        return Err(match value(environment, "REDIS_URL") {
-            Ok(None) => "WORKER_TYPE and REDIS_URL are not set".into(),
-            _ => "WORKER_TYPE is not set".into(),
-        });
+        let is_meant = !matches!(value(environment, "REDIS_URL"), Ok(None));
+        return Err(is_meant.then(|| "WORKER_TYPE is not set".into()));
     };
     let worker_type = worker_type
         .parse()
@@ -125,30 +129,35 @@ fn for_worker(mut environment: Environment, identity: &ImageIdentity) -> Environ
 mod tests {
     use std::ffi::{CString, OsStr};
 
-    use super::{Environment, expectation, for_worker, target};
+    use super::{Environment, Expectation, expectation, for_worker, target};
+    use crate::cli;
     use crate::image::{ImageIdentity, Seal};
 
     fn environment(entries: &[&str]) -> Environment {
         entries.iter().map(|entry| CString::new(*entry).unwrap()).collect()
     }
 
+    fn expected(entry: &str) -> Expectation {
+        let policy = cli::Policy { enforce: None, require_expected: false };
+        expectation(&environment(&[entry]), policy)
+    }
+
     #[test]
-    fn only_exactly_production_is_production() {
+    fn production_is_what_node_env_says() {
         for (entry, production) in [
             ("NODE_ENV=production", true),
-            ("NODE_ENV=Production", false),
-            ("NODE_ENV=production ", false),
+            ("NODE_ENV=\"Production\"", true),
             ("NODE_ENV=", false),
             ("X_NODE_ENV=production", false),
         ] {
-            assert_eq!(expectation(&environment(&[entry])).production, production, "{entry}");
+            assert_eq!(expected(entry).production.is_production(), production, "{entry}");
         }
     }
 
     #[test]
     fn a_blank_expected_sha_is_none() {
-        assert_eq!(expectation(&environment(&["EXPECTED_GIT_SHA= \n"])).git_sha, None);
-        let set = expectation(&environment(&["EXPECTED_GIT_SHA= a1b2c3d\r\n"]));
+        assert_eq!(expected("EXPECTED_GIT_SHA= \n").git_sha, None);
+        let set = expected("EXPECTED_GIT_SHA=\" a1b2c3d\"\r\n");
         assert_eq!(set.git_sha.as_deref(), Some("a1b2c3d"));
     }
 
@@ -177,7 +186,7 @@ mod tests {
             "rediss://:hunter2@h/#hunter2",
         ] {
             let entry = format!("REDIS_URL={url}");
-            let reason = target(&environment(&["WORKER_TYPE=w", &entry])).unwrap_err();
+            let reason = target(&environment(&["WORKER_TYPE=w", &entry])).unwrap_err().unwrap();
             assert!(reason.starts_with("REDIS_URL"), "{reason}");
             assert!(!reason.contains("hunter2"), "{reason}");
         }
@@ -186,13 +195,19 @@ mod tests {
     #[test]
     fn what_is_missing_for_the_registration_is_named() {
         for (entries, named) in [
-            (&[][..], "WORKER_TYPE and REDIS_URL"),
-            (&["WORKER_TYPE=w"], "REDIS_URL"),
+            (&["WORKER_TYPE=w"][..], "REDIS_URL"),
             (&["REDIS_URL=redis://h", "WORKER_TYPE="], "WORKER_TYPE"),
             (&["REDIS_URL=redis://h", "WORKER_TYPE=a b"], "WORKER_TYPE is 'a b'"),
         ] {
-            let reason = target(&environment(entries)).unwrap_err();
+            let reason = target(&environment(entries)).unwrap_err().unwrap();
             assert!(reason.starts_with(named), "{reason}");
+        }
+    }
+
+    #[test]
+    fn to_run_unregistered_is_a_choice() {
+        for entries in [&[][..], &["WORKER_TYPE=", "REDIS_URL=\"\""]] {
+            assert_eq!(target(&environment(entries)).unwrap_err(), None);
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
 /// Shows a value that came from outside with its control characters escaped: it can neither forge a
 /// log line nor reach the terminal behind it.
 #[derive(Debug)]
@@ -19,10 +22,19 @@ impl fmt::Display for Escape<'_> {
     }
 }
 
-/// Neither a control character nor one that makes text read in another order than it is written.
+/// Seen for what it is: neither a control character, nor invisible, nor a blank other than a space, nor
+/// one that makes text read in another order than it is written.
 fn is_harmless(character: char) -> bool {
+    /// BRAILLE PATTERN BLANK: a symbol with nothing to see.
+    const BLANK: char = '\u{2800}';
+    if character.is_ascii() {
+        return !character.is_ascii_control();
+    }
     !character.is_control()
-        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && !character.is_whitespace()
+        && character != BLANK
+        && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
+        && CodePointMapData::<GeneralCategory>::new().get(character) != GeneralCategory::Format
 }
 
 #[cfg(test)]
@@ -33,5 +45,34 @@ mod tests {
     fn control_characters_are_escaped_and_text_is_not() {
         assert_eq!(Escape("a\n\x1b[31m\u{202e}").to_string(), r"a\n\u{1b}[31m\u{202e}");
         assert_eq!(Escape("dépôt ✓ 'x' \\").to_string(), "dépôt ✓ 'x' \\");
+    }
+
+    #[test]
+    fn what_can_not_be_seen_is_escaped() {
+        for hidden in [
+            '\u{feff}',
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{34f}',
+            '\u{180e}',
+            '\u{fe0f}',
+            '\u{3164}',
+            '\u{115f}',
+            '\u{ffa0}',
+            '\u{e0041}',
+            '\u{a0}',
+            '\u{3000}',
+            '\u{2028}',
+            '\u{2066}',
+            '\u{61c}',
+            '\u{fff9}',
+            '\u{2800}',
+            '\u{85}',
+        ] {
+            let shown = Escape(&format!("a{hidden}b")).to_string();
+            assert_eq!(shown, format!("a\\u{{{:x}}}b", hidden as u32));
+        }
     }
 }

@@ -28,6 +28,7 @@ use tracing::error;
 use cli::{Cli, Command};
 use commands::CannotAsk;
 use exit::Exit;
+use log::LogLevel;
 use system::environment::Environment;
 
 /// musl's own allocator asks the kernel for each size of memory apart, a fifth of a start.
@@ -38,10 +39,13 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     let environment = Environment::received();
     let cli = Cli::read();
-    log::init(cli.as_ref().map_or_else(|usage| usage.log_format, |cli| cli.log_format));
+    match &cli {
+        Err(usage) => log::init(usage.log_format, LogLevel::Info),
+        Ok(cli) => log::init(cli.log_format, cli.log_level),
+    }
     let exit = match cli {
         Err(usage) => commands::explain(&usage.error),
-        Ok(Cli { command, log_format }) => match command {
+        Ok(Cli { command, log_format, .. }) => match command {
             Command::Run(options) => commands::run(options, environment),
             Command::Check(options) => commands::check(&options, &environment, log_format),
             Command::Seal(options) => commands::seal(options),

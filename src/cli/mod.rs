@@ -7,11 +7,12 @@ mod verify;
 
 use std::mem::ManuallyDrop;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
-use crate::log::LogFormat;
+use crate::log::{LogFormat, LogLevel};
 
-pub use run::{Check, Run, Supervision};
+pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
 pub use value::{List, list};
 pub use verify::Verify;
@@ -31,6 +32,11 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     #[arg(env = "VERSION_GUARD_LOG_FORMAT", hide_env_values = true, value_parser = Value(word::<LogFormat>))]
     pub log_format: LogFormat,
+
+    /// The log lines that are wanted: error, warn or info, each with the more serious ones
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(env = "VERSION_GUARD_LOG", hide_env_values = true, value_parser = Value(word::<LogLevel>))]
+    pub log_level: LogLevel,
 }
 
 // Deferred: only the options of the command that is called are built.
@@ -65,7 +71,10 @@ impl Cli {
     fn read_or_error() -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
-        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(|error| {
+            let is_without = error.kind() == ErrorKind::MissingRequiredArgument;
+            if is_without { Error::raw(error.kind(), NO_COMMAND) } else { error }
+        })?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let (Command::Verify(verify), Some((_, matches))) =
             (&mut cli.command, matches.subcommand())
@@ -75,6 +84,12 @@ impl Cli {
         Ok(cli)
     }
 }
+
+/// The only argument that is required is the worker's.
+const NO_COMMAND: &str = "\
+There is no COMMAND to run as the worker after 'version-guard run --'. An ENTRYPOINT in a Dockerfile discards the CMD of the base image: repeat it after the ENTRYPOINT. Compose's entrypoint: and Kubernetes' command: replace the ENTRYPOINT and discard the CMD: use command: and args: there.
+Usage: version-guard run [OPTIONS] -- COMMAND [ARG…]
+For more information, try '--help'.";
 
 /// Why there is nothing to be done, or nothing but to print what was asked for.
 #[derive(Debug)]

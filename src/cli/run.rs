@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
+use crate::image::Enforce;
 use crate::registry::KeyPrefix;
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 
@@ -29,6 +30,9 @@ pub struct Run {
     #[arg(env = "VERSION_GUARD_HEARTBEAT", hide_env_values = true)]
     #[arg(value_parser = Value(heartbeat))]
     pub heartbeat: Duration,
+
+    #[command(flatten)]
+    pub policy: Policy,
 
     #[command(flatten)]
     pub supervision: Supervision,
@@ -85,9 +89,27 @@ pub struct Supervision {
     pub reap_grace: Option<Duration>,
 }
 
+/// What a deployment asks for beside what the image's seal does.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Policy {
+    /// always: the tsx and the unknown guard hold whatever NODE_ENV says [default: in production]
+    #[arg(long, value_name = "WHEN")]
+    #[arg(env = "VERSION_GUARD_ENFORCE", hide_env_values = true)]
+    #[arg(value_parser = Value(word::<Enforce>))]
+    pub enforce: Option<Enforce>,
+
+    /// Refuse to start without EXPECTED_GIT_SHA
+    #[arg(long, env = "VERSION_GUARD_REQUIRE_EXPECTED", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub require_expected: bool,
+}
+
 #[derive(Debug, Args)]
-#[command(after_help = ENVIRONMENT)]
+#[command(after_help = ENVIRONMENT, mut_args(unless_empty))]
 pub struct Check {
+    #[command(flatten)]
+    pub policy: Policy,
+
     /// The worker and its arguments, for the tsx guard to look at
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

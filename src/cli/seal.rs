@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::value::{Value, switch, text, unless_empty, word};
-use crate::image::Enforce;
+use super::run::Policy;
+use super::value::{Value, text, unless_empty};
 
 #[derive(Debug, Args)]
 #[command(mut_args(unless_empty))]
@@ -20,14 +20,6 @@ pub struct Seal {
     #[arg(value_parser = Value(text))]
     pub build_date: String,
 
-    /// always: the tsx and the unknown guard hold whatever NODE_ENV says [default: in production]
-    #[arg(long, value_name = "WHEN")]
-    #[arg(env = "VERSION_GUARD_ENFORCE", hide_env_values = true)]
-    #[arg(value_parser = Value(word::<Enforce>))]
-    pub enforce: Option<Enforce>,
-
-    /// Refuse to start without EXPECTED_GIT_SHA
-    #[arg(long, env = "VERSION_GUARD_REQUIRE_EXPECTED", hide_env_values = true)]
-    #[arg(value_parser = Value(switch))]
-    pub require_expected: bool,
+    #[command(flatten)]
+    pub policy: Policy,
 }

@@ -26,7 +26,7 @@ pub fn check(
 ) -> anyhow::Result<Exit> {
     signals::restore_mask();
     let identity = config::identity(environment);
-    let expectation = config::expectation(environment);
+    let expectation = config::expectation(environment, options.policy);
     let verdict = Verdict::new(&identity, &expectation, &options.command);
     let output = Output::new(&identity, &expectation, &verdict);
     let text = match format {
@@ -74,14 +74,15 @@ impl Output {
             };
             GuardLine { guard, verdict, why }
         });
+        let policy = identity.policy.and(expectation.policy);
         Self {
             git_sha: identity.git_sha.to_string(),
             source: identity.source.to_string(),
             overridden: identity.overridden.clone(),
             build_date: identity.build_date.clone(),
-            enforce: identity.policy.enforce,
-            require_expected: identity.policy.require_expected,
-            production: expectation.production,
+            enforce: policy.enforce,
+            require_expected: policy.require_expected,
+            production: expectation.production.is_production(),
             expected_git_sha: expectation.git_sha.clone(),
             guards: guards.collect(),
             starts: verdict.lets_start(),

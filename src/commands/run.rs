@@ -1,15 +1,16 @@
 //! `run`: the whole program, in the order in which the README tells it.
 
+use nix::errno::Errno;
 use tracing::{error, info, warn};
 
 use crate::cli;
 use crate::config::Config;
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::guard::{Expectation, Finding, Verdict, Violation};
+use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
 use crate::image::ImageIdentity;
 use crate::registry::{Registrar, Registration};
-use crate::supervisor::{Signals, Supervisor};
+use crate::supervisor::{NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand};
 use crate::system::environment::Environment;
 
 /// The seven steps.
@@ -23,17 +24,19 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
         return Ok(Exit::Refused);
     }
     let mut supervisor = Supervisor::new(config.supervision, signals);
-    let registrar = register(config.registration, &config.identity, &mut supervisor);
-    let worker = supervisor.start(&config.worker);
+    let mut registrar = register(config.registration, &config.identity, &mut supervisor);
+    announce_start(&config.identity, &config.expectation, registrar.as_ref());
+    let worker = start(&config.worker, &mut registrar, &mut supervisor);
     let exit = worker.map_or_else(|exit| exit, |worker| supervisor.supervise(&worker));
     leave_registry(registrar, exit);
+    supervisor.outlast_descendants();
     Ok(exit)
 }
 
 fn guards_let_start(config: &Config) -> bool {
     let Config { identity, expectation, worker, .. } = config;
     let verdict = Verdict::new(identity, expectation, &worker.arguments);
-    announce(identity, expectation, &verdict);
+    announce_verdict(identity, expectation, &verdict);
     verdict.lets_start()
 }
 
@@ -43,9 +46,37 @@ fn register(
     identity: &ImageIdentity,
     supervisor: &mut Supervisor,
 ) -> Option<Registrar> {
-    let registrar = Registrar::start(registration, identity)?;
+    let mut registrar = Registrar::start(registration, identity)?;
     supervisor.wait_for(registrar.first_attempt(), registrar.patience());
+    registrar.hear_of_first_attempt();
     Some(registrar)
+}
+
+/// Starts the worker. The registrar gives way to it where a limit of processes leaves room for one.
+fn start(
+    command: &WorkerCommand,
+    registrar: &mut Option<Registrar>,
+    supervisor: &mut Supervisor,
+) -> Result<Worker, Exit> {
+    let started = match supervisor.start(command) {
+        Err(NoWorker::NotStarted(SpawnError::NoProcess(Errno::EAGAIN))) if registrar.is_some() => {
+            if let Some(registrar) = registrar.take() {
+                registrar.roll_back();
+            }
+            warn!(
+                "No process is left for the worker beside the registrar's thread: it runs unregistered. Allow one more (--pids-limit, pids.max, RLIMIT_NPROC)"
+            );
+            supervisor.start(command)
+        }
+        started => started,
+    };
+    started.map_err(|no_worker| match no_worker {
+        NoWorker::Interrupted(signal) => Exit::Interrupted(signal.number()),
+        NoWorker::NotStarted(failure) => {
+            error!("{failure}");
+            failure.exit()
+        }
+    })
 }
 
 /// The instance of a worker that has ended leaves the registry; of one that never was, everything is
@@ -59,8 +90,8 @@ fn leave_registry(registrar: Option<Registrar>, exit: Exit) {
     }
 }
 
-/// Logs every violation, or that there is none and what the image is; and what was tolerated.
-fn announce(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
+/// Logs every violation, or what is tolerated and what looks odd.
+fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
     if let Some(overridden) = &identity.overridden {
         warn!(
             git_sha = %identity.git_sha,
@@ -81,32 +112,44 @@ fn announce(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdi
             Finding::Passed(_) | Finding::Off(_) => {}
         }
     }
-    let policy = identity.policy;
-    if !verdict.lets_start() {
-        if !expectation.production && policy.enforce.is_some() {
+    announce_production(identity, expectation, verdict);
+    if verdict.lets_start() && identity.is_no_commit() {
+        let git_sha = identity.git_sha.to_string();
+        warn!(
+            git_sha,
+            "GIT_SHA is {}, which is no commit's SHA: accepted, but who deploys has to give EXPECTED_GIT_SHA in the same words",
+            Escape(&git_sha),
+        );
+    }
+}
+
+/// Tells why the guards hold, or don't, where NODE_ENV does not simply say so.
+fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
+    let refused = !verdict.lets_start();
+    let policy = identity.policy.and(expectation.policy);
+    match &expectation.production {
+        Production::OddlySpelled(node_env) => warn!(
+            node_env,
+            "NODE_ENV is '{}': taken for production, which is how to write it",
+            Escape(node_env),
+        ),
+        Production::LooksLike(node_env) if policy.enforce.is_none() && !refused => warn!(
+            node_env,
+            "NODE_ENV is '{}', which is not production: the tsx and the unknown guard are off. Set it to production, or VERSION_GUARD_ENFORCE=always",
+            Escape(node_env),
+        ),
+        Production::LooksLike(_) | Production::No if policy.enforce.is_some() && refused => {
+            let by = match identity.policy.enforce {
+                Some(_) => "the image's seal",
+                None => "VERSION_GUARD_ENFORCE or --enforce",
+            };
             error!(
                 enforce = "always",
-                "NODE_ENV is not production; the image's seal holds the guards to it all the same"
+                "NODE_ENV is not production; {by} holds the guards to it all the same"
             );
         }
-        return;
+        _ => {}
     }
-    if expectation.production && expectation.git_sha.is_none() {
-        warn!(guard = "mismatch", "EXPECTED_GIT_SHA is not set: the mismatch guard is off");
-    }
-    let built = match identity.build_date.as_str() {
-        "" => "build date unknown".to_owned(),
-        date => format!("built {}", Escape(date)),
-    };
-    let sealed = if policy.is_none() { String::new() } else { format!(", {policy}") };
-    info!(
-        git_sha = %identity.git_sha,
-        source = %identity.source,
-        build_date = identity.build_date,
-        %policy,
-        "GIT_SHA {} ({}{sealed}), {built}: the guards let it start",
-        Escape(&identity.git_sha.to_string()), identity.source,
-    );
 }
 
 fn announce_refusal(violation: &Violation) {
@@ -119,4 +162,50 @@ fn announce_refusal(violation: &Violation) {
         "{}",
         violation.refusal()
     );
+}
+
+/// The one line of a normal start, and a warning where the first attempt to register has failed.
+fn announce_start(
+    identity: &ImageIdentity,
+    expectation: &Expectation,
+    registrar: Option<&Registrar>,
+) {
+    let policy = identity.policy.and(expectation.policy);
+    let git_sha = identity.git_sha.to_string();
+    let built = match identity.build_date.as_str() {
+        "" => "build date unknown".to_owned(),
+        date => format!("built {}", Escape(date)),
+    };
+    let held = if policy.is_none() { String::new() } else { format!(", {policy}") };
+    let registered = registrar.filter(|registrar| registrar.is_registered());
+    let at = registered.map_or_else(String::new, |registrar| {
+        format!("; {} is registered in Redis at {}", registrar.worker_type, registrar.redis)
+    });
+    let text = format!(
+        "GIT_SHA {} ({}{held}), {built}: the guards let it start{at}",
+        Escape(&git_sha),
+        identity.source,
+    );
+    macro_rules! say {
+        ($level:ident, $text:expr) => {
+            $level!(
+                git_sha,
+                source = %identity.source,
+                build_date = identity.build_date,
+                %policy,
+                worker_type = registered.map(|registrar| registrar.worker_type.as_str()),
+                redis = registered.map(|registrar| registrar.redis.as_str()),
+                key = registered.map(|registrar| registrar.key.as_str()),
+                "{}", $text
+            )
+        };
+    }
+    if expectation.production.is_production() && expectation.git_sha.is_none() {
+        say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
+    } else {
+        say!(info, text);
+    }
+    if let Some(registrar) = registrar {
+        registrar.warn_of_failed_attempt();
+    }
 }

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use crate::cli;
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::image::{Seal, is_dirty, meaningful};
+use crate::image::{Seal, is_commit, is_dirty, meaningful};
 use crate::system::signals;
 
 /// Seals what the options say.
@@ -17,8 +17,8 @@ pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
     let seal = Seal {
         git_sha: options.git_sha,
         build_date: options.build_date,
-        enforce: options.enforce,
-        require_expected: options.require_expected,
+        enforce: options.policy.enforce,
+        require_expected: options.policy.require_expected,
     };
     seal.write()?;
     announce(&seal);
@@ -29,7 +29,8 @@ pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
 fn announce(seal: &Seal) {
     let Seal { git_sha, build_date, .. } = seal;
     let policy = seal.policy();
-    if meaningful(git_sha).is_err() {
+    let meaningful = meaningful(git_sha);
+    if meaningful.is_err() {
         warn!(
             git_sha,
             build_date,
@@ -43,6 +44,14 @@ fn announce(seal: &Seal) {
             build_date,
             %policy,
             "Sealed as {}: production will refuse this image. Commit first",
+            Escape(git_sha),
+        );
+    } else if meaningful.is_ok_and(|sha| !is_commit(&sha)) {
+        warn!(
+            git_sha,
+            build_date,
+            %policy,
+            "Sealed as {}, which is no commit's SHA: accepted. Policy: {policy}",
             Escape(git_sha),
         );
     } else {

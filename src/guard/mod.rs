@@ -1,22 +1,25 @@
 //! The guards: pure rules over what the image is, what the deploy expects and what would run.
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
+mod production;
 mod violation;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::image::{Enforce, GitSha, ImageIdentity, is_dirty};
+use crate::image::{GitSha, ImageIdentity, Policy, is_dirty, is_same};
 
+pub use production::Production;
 pub use violation::Violation;
 
 /// What the deployment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
-    /// `NODE_ENV` is exactly `production`.
-    pub production: bool,
-    /// `EXPECTED_GIT_SHA`, trimmed; `None` when unset or empty.
+    pub production: Production,
+    /// `EXPECTED_GIT_SHA`, cleaned; `None` when unset or empty.
     pub git_sha: Option<String>,
+    /// What it asks for beside what is sealed.
+    pub policy: Policy,
 }
 
 /// What one guard found.
@@ -109,8 +112,9 @@ fn unknown(evidence: &Evidence) -> Finding {
 
 fn mismatch(evidence: &Evidence) -> Finding {
     let Some(expected) = &evidence.expectation.git_sha else {
-        return if evidence.identity.policy.require_expected {
-            Finding::Refused(Violation::NoExpectation)
+        return if evidence.policy().require_expected {
+            let sealed = evidence.identity.policy.require_expected;
+            Finding::Refused(Violation::NoExpectation { sealed })
         } else {
             Finding::Off("EXPECTED_GIT_SHA is not set")
         };
@@ -121,7 +125,7 @@ fn mismatch(evidence: &Evidence) -> Finding {
         }
         sha => sha.to_string(),
     };
-    if image == *expected {
+    if is_same(&image, expected) {
         Finding::Passed("the image's SHA is the expected one")
     } else {
         Finding::Refused(Violation::Mismatch { image, expected: expected.clone() })
@@ -129,9 +133,14 @@ fn mismatch(evidence: &Evidence) -> Finding {
 }
 
 impl Evidence<'_> {
-    /// Whether the tsx and the unknown guard hold: in production, and where the seal says so.
+    /// What the image and the deployment ask for together.
+    fn policy(&self) -> Policy {
+        self.identity.policy.and(self.expectation.policy)
+    }
+
+    /// Whether the tsx and the unknown guard hold: in production, and where a policy says so.
     fn is_enforced(&self) -> bool {
-        self.expectation.production || self.identity.policy.enforce == Some(Enforce::Always)
+        self.expectation.production.is_production() || self.policy().enforce.is_some()
     }
 
     fn refuse_where_enforced(&self, violation: Violation) -> Finding {
@@ -144,7 +153,7 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
-    use super::{Expectation, Finding, Verdict, Violation};
+    use super::{Expectation, Finding, Production, Verdict, Violation};
     use crate::image::{Enforce, GitSha, ImageIdentity, Policy, Source};
 
     fn image(git_sha: &str) -> ImageIdentity {
@@ -161,12 +170,20 @@ mod tests {
         }
     }
 
+    fn expectation(node_env: &str, expected: Option<&str>) -> Expectation {
+        Expectation {
+            production: Production::new(node_env),
+            git_sha: expected.map(String::from),
+            policy: Policy::default(),
+        }
+    }
+
     fn finding<'a>(verdict: &'a Verdict, guard: &str) -> &'a Finding {
         verdict.findings().find(|(name, _)| *name == guard).unwrap().1
     }
 
     fn under(policy: Policy, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
-        let expectation = Expectation { production: false, git_sha: expected.map(String::from) };
+        let expectation = expectation("", expected);
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command)
     }
@@ -186,9 +203,26 @@ mod tests {
     #[test]
     fn a_required_expectation_that_is_missing_is_refused_anywhere() {
         let missing = under(EXPECTED, "a1b2c3d", None, &["node"]);
-        assert!(matches!(missing.violations()[..], [Violation::NoExpectation]));
+        assert!(matches!(missing.violations()[..], [Violation::NoExpectation { sealed: true }]));
         let met = under(EXPECTED, "a1b2c3d", Some("a1b2c3d"), &["node"]);
         assert!(met.violations().is_empty());
+    }
+
+    #[test]
+    fn a_deployment_can_add_to_the_policy_and_takes_nothing_away() {
+        let judged = |sealed: Policy, policy: Policy| {
+            let image = ImageIdentity { policy: sealed, ..image("unknown") };
+            let expectation = Expectation { policy, ..expectation("", None) };
+            let verdict = Verdict::new(&image, &expectation, &[]);
+            verdict.violations().into_iter().cloned().collect::<Vec<_>>()
+        };
+        let [unknown, no_expectation] = &judged(Policy::default(), ALWAYS.and(EXPECTED))[..] else {
+            panic!("two violations");
+        };
+        assert!(matches!(unknown, Violation::Unknown { .. }));
+        assert_eq!(*no_expectation, Violation::NoExpectation { sealed: false });
+        assert_eq!(judged(ALWAYS.and(EXPECTED), Policy::default()).len(), 2);
+        assert!(judged(Policy::default(), Policy::default()).is_empty());
     }
 
     #[test]
@@ -209,10 +243,7 @@ mod tests {
     }
 
     fn verdict(node_env: &str, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
-        let expectation = Expectation {
-            production: node_env == "production",
-            git_sha: expected.map(String::from),
-        };
+        let expectation = expectation(node_env, expected);
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         Verdict::new(&image(sha), &expectation, &command)
     }
@@ -237,7 +268,7 @@ mod tests {
 
     #[test]
     fn tsx_is_found_beside_bytes_that_are_not_text() {
-        let expectation = Expectation { production: true, git_sha: None };
+        let expectation = expectation("production", None);
         let command = [OsString::from_vec(b"/\xff/tsx".to_vec())];
         let verdict = Verdict::new(&image("a1b2c3d"), &expectation, &command);
         assert!(matches!(finding(&verdict, "tsx"), Finding::Refused(_)));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::escape::Escape;
+use crate::image::{abbreviates, meaningful};
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,11 @@ pub enum Violation {
     Unknown { reason: String },
     /// Code of no commit: the image's SHA says that its tree had uncommitted changes.
     Dirty { image: String },
-    /// The image's policy asks for an `EXPECTED_GIT_SHA` and there is none.
-    NoExpectation,
+    /// The policy asks for an `EXPECTED_GIT_SHA` and there is none.
+    NoExpectation {
+        /// Whether it is the image's policy, and not the deployment's alone.
+        sealed: bool,
+    },
     /// Stale code: the image's SHA is not the expected one.
     Mismatch { image: String, expected: String },
 }
@@ -25,7 +29,7 @@ impl Violation {
         match self {
             Self::Tsx { .. } => "tsx",
             Self::Unknown { .. } | Self::Dirty { .. } => "unknown",
-            Self::Mismatch { .. } | Self::NoExpectation => "mismatch",
+            Self::Mismatch { .. } | Self::NoExpectation { .. } => "mismatch",
         }
     }
 
@@ -82,16 +86,18 @@ impl Violation {
                  This worker CANNOT run - its code is in no commit.",
                 Escape(image)
             ),
-            Self::NoExpectation => "FATAL: EXPECTED_GIT_SHA is not set!\n\
-                 Image was sealed with --require-expected\n\
-                 This worker CANNOT run - may be stale code."
-                .to_owned(),
-            Self::Mismatch { image, expected } => {
-                let hint = if is_abbreviation(image, expected) || is_abbreviation(expected, image) {
-                    "\nOne is an abbreviation of the other: give the full SHA on both sides."
+            Self::NoExpectation { sealed } => format!(
+                "FATAL: EXPECTED_GIT_SHA is not set!\n\
+                 {}\n\
+                 This worker CANNOT run - may be stale code.",
+                if *sealed {
+                    "Image was sealed with --require-expected"
                 } else {
-                    ""
-                };
+                    "VERSION_GUARD_REQUIRE_EXPECTED or --require-expected asks for it"
+                }
+            ),
+            Self::Mismatch { image, expected } => {
+                let hint = hint(image, expected);
                 format!(
                     "FATAL: Version mismatch!\n  \
                      Image SHA:    {}\n  \
@@ -118,8 +124,11 @@ impl fmt::Display for Violation {
             Self::Dirty { image } => {
                 write!(f, "The image's SHA is {}: its code is in no commit", Escape(image))
             }
-            Self::NoExpectation => {
+            Self::NoExpectation { sealed: true } => {
                 f.write_str("EXPECTED_GIT_SHA is not set, and the image's seal requires it")
+            }
+            Self::NoExpectation { sealed: false } => {
+                f.write_str("EXPECTED_GIT_SHA is not set, and the deployment requires it")
             }
             Self::Mismatch { image, expected } => {
                 write!(f, "The image's SHA is {}, not {}", Escape(image), Escape(expected))
@@ -128,12 +137,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Whether `short` is what git would take for `long`: a beginning of at least four hex digits.
-fn is_abbreviation(short: &str, long: &str) -> bool {
-    short.len() >= 4
-        && short.len() < long.len()
-        && long.starts_with(short)
-        && long.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// The usual cause of a mismatch, as one more line, where it shows.
+fn hint(image: &str, expected: &str) -> &'static str {
+    let abbreviated = |short, long| abbreviates(short, long, 4);
+    if meaningful(expected).is_err() {
+        "\nThe expected SHA is a placeholder: whatever set EXPECTED_GIT_SHA did not put a SHA into it."
+    } else if abbreviated(image, expected) || abbreviated(expected, image) {
+        "\nOne is an abbreviation of the other: give the full SHA on both sides."
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
@@ -161,5 +174,13 @@ mod tests {
     #[test]
     fn a_sha_with_line_ends_in_it_can_not_forge_a_log_line() {
         assert_eq!(mismatch("a\n[version] all is well", "b").lines().count(), 4);
+    }
+
+    #[test]
+    fn an_expected_sha_that_is_a_placeholder_is_called_that() {
+        for expected in ["$(git rev-parse HEAD)", "${GIT_SHA}", "latest", "<no value>"] {
+            let lines = mismatch("a1b2c3d", expected);
+            assert!(lines.lines().nth(4).unwrap().contains("placeholder"), "{lines}");
+        }
     }
 }

@@ -5,11 +5,9 @@ use std::fmt;
 
 use super::policy::Policy;
 use super::seal::{PATH, Seal, SealError};
+use super::sha::{is_commit, meaningful};
+use crate::clean::clean;
 use crate::log::causes;
-
-/// Words that stand where a SHA should be and say nothing: the defaults of build scripts, of
-/// JavaScript and of git, and a variable that was not expanded.
-const EMPTY_WORDS: [&str; 5] = ["unknown", "null", "undefined", "HEAD", "${GIT_SHA}"];
 
 /// The commit that the image was built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +70,7 @@ impl ImageIdentity {
                 let build_date = build_date.unwrap_or_default().to_string_lossy();
                 return Self {
                     git_sha: environment,
-                    build_date: build_date.trim().to_owned(),
+                    build_date: clean(&build_date).to_owned(),
                     source: Source::Environment,
                     overridden: None,
                     policy: Policy::default(),
@@ -81,10 +79,11 @@ impl ImageIdentity {
             Ok(Some(seal)) => {
                 let sha = meaningful(&seal.git_sha)
                     .map_err(|word| format!("the seal {PATH} says {word}"));
-                (sha, seal.build_date.trim().to_owned(), seal.policy())
+                (sha, clean(&seal.build_date).to_owned(), seal.policy())
             }
             Err(error) => (Err(causes(&error)), String::new(), Policy::UNREADABLE),
         };
+        // Both in lower case, where they are hex.
         let overridden = match (&sealed, environment) {
             (Ok(sealed), GitSha::Known(other)) if *sealed == other => None,
             (_, GitSha::Known(other)) => Some(other),
@@ -98,6 +97,11 @@ impl ImageIdentity {
             policy,
         }
     }
+
+    /// Whether the SHA is accepted although it is no commit's, such as a tag.
+    pub fn is_no_commit(&self) -> bool {
+        matches!(&self.git_sha, GitSha::Known(sha) if !is_commit(sha))
+    }
 }
 
 fn from_environment(git_sha: Option<&OsStr>) -> GitSha {
@@ -109,21 +113,6 @@ fn from_environment(git_sha: Option<&OsStr>) -> GitSha {
     };
     meaningful(git_sha)
         .map_or_else(|word| GitSha::Unknown(format!("GIT_SHA is {word}")), GitSha::Known)
-}
-
-/// The SHA without surrounding blanks and line ends, which a file or a CI variable brings along.
-///
-/// # Errors
-/// The quoted word, when it says nothing.
-pub fn meaningful(sha: &str) -> Result<String, String> {
-    let sha = sha.trim();
-    let empty = sha.is_empty() || EMPTY_WORDS.iter().any(|word| word.eq_ignore_ascii_case(sha));
-    if empty { Err(format!("{sha:?}")) } else { Ok(sha.to_owned()) }
-}
-
-/// Whether a SHA says of itself, as `git describe --dirty` does, that the code is in no commit.
-pub fn is_dirty(sha: &str) -> bool {
-    sha.ends_with("-dirty")
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 mod identity;
 mod policy;
 mod seal;
+mod sha;
 
-pub use identity::{GitSha, ImageIdentity, Source, is_dirty, meaningful};
+pub use identity::{GitSha, ImageIdentity, Source};
 pub use policy::{Enforce, Policy};
 pub use seal::Seal;
+pub use sha::{abbreviates, is_commit, is_dirty, is_same, meaningful};

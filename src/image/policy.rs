@@ -31,6 +31,15 @@ impl Policy {
     /// The policy of an image whose seal can't be relied on: what it asked for is not lost with it.
     pub const UNREADABLE: Self = Self { enforce: Some(Enforce::Always), require_expected: false };
 
+    /// What either of them asks for: a deployment can add to what is sealed, and take nothing away.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            enforce: self.enforce.or(other.enforce),
+            require_expected: self.require_expected || other.require_expected,
+        }
+    }
+
     pub fn is_none(self) -> bool {
         self == Self::default()
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::O_NONBLOCK;
@@ -13,6 +13,11 @@ use super::policy::{Enforce, Policy};
 
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
 pub const PATH: &str = "/etc/version-guard/image.json";
+
+const FOLDER: &str = "/etc/version-guard";
+
+/// What the kernel shows for an owner that a user namespace has no number for; user_namespaces(7).
+const OVERFLOW_UID: u32 = 65534;
 
 /// Far more than a seal holds; what is longer is no seal.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -46,6 +51,17 @@ pub enum SealError {
     NoFile,
     #[error("the seal {PATH} is longer than {MAX_BYTES} bytes")]
     TooLong,
+    #[error(
+        "the seal {PATH} doesn't count: {path} is owned by uid {owner}{}, not by root",
+        if *owner == OVERFLOW_UID { ", as an unmapped root is in a user namespace" } else { "" }
+    )]
+    NotRoots { path: &'static str, owner: u32 },
+    #[error(
+        "the seal {PATH} doesn't count: {path} can be written by others than root (mode {mode:04o})"
+    )]
+    Writable { path: &'static str, mode: u32 },
+    #[error("the seal {PATH} is no JSON object")]
+    NoObject,
     #[error("the seal {PATH} can't be parsed")]
     Parse(#[source] serde_json::Error),
     #[error("the seal can't be written to {}; this step has to run as root", path.display())]
@@ -67,18 +83,25 @@ impl Seal {
         let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(PATH);
         let file = match opened {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link(PATH) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_behind_a_link(PATH) => {
                 return Ok(None);
             }
             Err(error) => return Err(SealError::Read(error)),
         };
-        if !file.metadata().map_err(SealError::Read)?.is_file() {
+        let metadata = file.metadata().map_err(SealError::Read)?;
+        if !metadata.is_file() {
             return Err(SealError::NoFile);
         }
+        must_be_roots(PATH, &metadata)?;
+        must_be_roots(FOLDER, &fs::metadata(FOLDER).map_err(SealError::Read)?)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(SealError::TooLong);
+        }
+        // Serde takes an array for a struct as well.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(SealError::NoObject);
         }
         serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)
     }
@@ -110,9 +133,24 @@ impl Seal {
     }
 }
 
-/// A link that leads nowhere is a broken seal, not a missing one.
-fn is_link(path: &str) -> bool {
-    fs::symlink_metadata(path).is_ok()
+/// Whoever else could write it could say that any code is the one which is expected.
+fn must_be_roots(path: &'static str, metadata: &fs::Metadata) -> Result<(), SealError> {
+    const BY_OTHERS: u32 = 0o022;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if owner != 0 {
+        return Err(SealError::NotRoots { path, owner });
+    }
+    if mode & BY_OTHERS != 0 {
+        return Err(SealError::Writable { path, mode });
+    }
+    Ok(())
+}
+
+/// A link that leads nowhere, anywhere on the path, is a broken seal, not a missing one.
+fn is_behind_a_link(path: &str) -> bool {
+    Path::new(path)
+        .ancestors()
+        .any(|part| fs::symlink_metadata(part).is_ok() && fs::metadata(part).is_err())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 
 use clap::ValueEnum;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::field::MakeVisitor;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{self, DefaultFields, Writer};
@@ -14,6 +14,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::escape::Escape;
+
+pub use stderr::let_signals_interrupt;
 
 use stderr::StandardError;
 
@@ -27,11 +31,29 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the events of this program, and of no library, to standard error.
-pub fn init(format: LogFormat) {
+/// Which log lines there are: these and the more serious ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+        }
+    }
+}
+
+/// Sends the events of this program, and of no library, to standard error. A panic becomes one, too.
+pub fn init(format: LogFormat, level: LogLevel) {
     let events =
         tracing_subscriber::fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), Level::INFO);
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), Level::from(level));
     let registry = tracing_subscriber::registry().with(ours);
     let _ = match format {
         LogFormat::Text => registry.with(events.event_format(Prefixed)).try_init(),
@@ -39,6 +61,16 @@ pub fn init(format: LogFormat) {
             registry.with(events.json().flatten_event(true).with_target(false)).try_init()
         }
     };
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(
+            "The thread {} panicked at {place}: {}",
+            thread.name().unwrap_or("without a name"),
+            Escape(message),
+        );
+    }));
 }
 
 /// An error with its whole cause chain, in one line. A cause that the text already quotes, as many

@@ -1,70 +1,81 @@
 //! Standard error, written to in such a way that no reader of it holds up the shim.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::system::descriptors::write_without_waiting;
+use crate::system::signals::any_is_pending;
 
 /// Standard error, written to without a lock and only while it takes what is written.
 ///
-/// A log pipe whose reader has stopped reading would otherwise hold up the supervisor for ever; a
-/// line that finds no taker within the patience is given up, and those after it at once, until one is
-/// taken again.
+/// A log pipe whose reader has stopped reading, or that a busy worker fills, would otherwise hold up
+/// the supervisor for ever. All lines together wait for the patience at most, until one is taken at
+/// once again; a line that finds no reader within it is given up.
 #[derive(Debug)]
 pub struct StandardError;
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_MS: u32 = 1000;
 const A_MOMENT: Duration = Duration::from_millis(1);
 
-/// Whether the last line found no taker.
-static NOBODY_READS: AtomicBool = AtomicBool::new(false);
+/// How long lines may still wait, in ms.
+static PATIENCE_LEFT: AtomicU32 = AtomicU32::new(PATIENCE_MS);
 
-/// As much as a pipe takes at once without blocking, once poll(2) has called it writable; pipe(7).
-const PIPE_CHUNK: usize = 4096;
-/// A terminal is called writable when it takes one byte, and would block for the others.
-const TERMINAL_CHUNK: usize = 1;
-/// Where it does not block it takes a line as a whole, into which no other writer can get.
-const UNBLOCKED_CHUNK: usize = usize::MAX;
+/// Whether the last line was given up half-way, and the next one has to end it first.
+static HALF_A_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal that waits to be read is more urgent than a line.
+static SIGNALS_INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+/// From now on no line waits while a signal does: there is a worker to forward it to.
+pub fn let_signals_interrupt() {
+    SIGNALS_INTERRUPT.store(true, Relaxed);
+}
 
 impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let patience = if NOBODY_READS.load(Relaxed) { Duration::ZERO } else { PATIENCE };
-        let deadline = Instant::now() + patience;
+        let ended;
+        let mut rest = bytes;
+        if HALF_A_LINE.swap(false, Relaxed) {
+            ended = [b"\n", bytes].concat();
+            rest = &ended;
+        }
         let stderr = io::stderr();
-        let is_terminal = stderr.is_terminal();
-        let unblocked = is_terminal.then(unblocked_terminal).flatten();
-        let (end, chunk) = match &unblocked {
-            Some(terminal) => (terminal.as_fd(), UNBLOCKED_CHUNK),
-            None if is_terminal => (stderr.as_fd(), TERMINAL_CHUNK),
-            None => (stderr.as_fd(), PIPE_CHUNK),
-        };
-        for mut rest in bytes.chunks(chunk) {
-            while !rest.is_empty() {
-                let written =
-                    wait_until_writable(end, deadline).and_then(|()| nix::unistd::write(end, rest));
-                match written {
-                    Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                    Err(Errno::EINTR) => {}
-                    // Called writable all the same, such as with room for half a line end.
-                    Err(Errno::EAGAIN) if Instant::now() < deadline => sleep(A_MOMENT),
-                    // Closed, broken or full: there is no reader left to tell.
-                    Err(errno) => {
-                        let unread = matches!(errno, Errno::ETIMEDOUT | Errno::EAGAIN);
-                        NOBODY_READS.store(unread, Relaxed);
-                        return Ok(bytes.len());
-                    }
+        let end = End::new(stderr.as_fd());
+        let started = Instant::now();
+        let patience = Duration::from_millis(PATIENCE_LEFT.load(Relaxed).into());
+        let mut waited = false;
+        while !rest.is_empty() {
+            match end.write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if started.elapsed() < patience && !is_interrupted() => {
+                    waited = true;
+                    end.wait(patience.saturating_sub(started.elapsed()));
+                }
+                // Closed, broken or full: there is no reader left to tell.
+                Err(_) => {
+                    HALF_A_LINE.store(rest.len() < bytes.len(), Relaxed);
+                    break;
                 }
             }
         }
-        NOBODY_READS.store(false, Relaxed);
+        if waited || !rest.is_empty() {
+            let left = patience.saturating_sub(started.elapsed()).as_millis();
+            PATIENCE_LEFT.store(left.try_into().unwrap_or(0), Relaxed);
+        } else {
+            PATIENCE_LEFT.store(PATIENCE_MS, Relaxed);
+        }
         Ok(bytes.len())
     }
 
@@ -73,20 +84,77 @@ impl io::Write for StandardError {
     }
 }
 
-/// The terminal once more, through a file description of the shim's own that does not block: that of
-/// standard error is the worker's, too. `None` without a /proc, or where it may not be opened.
-fn unblocked_terminal() -> Option<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open("/proc/self/fd/2", flags, Mode::empty()).ok()
+fn is_interrupted() -> bool {
+    SIGNALS_INTERRUPT.load(Relaxed) && any_is_pending()
 }
 
-fn wait_until_writable(end: BorrowedFd, deadline: Instant) -> nix::Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut [PollFd::new(end, PollFlags::POLLOUT)], timeout)? {
-        0 => Err(Errno::ETIMEDOUT),
-        _ => Ok(()),
+/// How standard error is written to.
+enum End<'a> {
+    /// Through a file description of the shim's own, which does not block: that of standard error is
+    /// the worker's, too. It takes a line as a whole, into which no other writer can get.
+    Own(OwnedFd),
+    /// A pipe or terminal that may not be opened anew, such as a log pipe of another user's, or a
+    /// socket, which can't.
+    Shared(BorrowedFd<'a>),
+    /// A file, which never makes anybody wait.
+    File(BorrowedFd<'a>),
+}
+
+impl<'a> End<'a> {
+    fn new(stderr: BorrowedFd<'a>) -> Self {
+        let kind = fstat(stderr).map_or(0, |stat| stat.st_mode & S_IFMT);
+        match kind {
+            S_IFIFO | S_IFCHR => {
+                let flags =
+                    OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+                let opened = open("/proc/self/fd/2", flags, Mode::empty());
+                opened.map_or(Self::Shared(stderr), Self::Own)
+            }
+            nix::libc::S_IFSOCK => Self::Shared(stderr),
+            _ => Self::File(stderr),
+        }
     }
+
+    /// # Errors
+    /// EAGAIN where there is no room, and what write(2) says else.
+    fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
+        match self {
+            Self::Own(own) => nix::unistd::write(own, bytes),
+            Self::File(file) => nix::unistd::write(file, bytes),
+            Self::Shared(shared) => match write_without_waiting(*shared, bytes) {
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+                    write_when_writable(*shared, bytes)
+                }
+                written => written,
+            },
+        }
+    }
+
+    /// Waits for room a moment, and no longer than this.
+    fn wait(&self, limit: Duration) {
+        let fd = match self {
+            Self::Own(own) => own.as_fd(),
+            Self::Shared(fd) | Self::File(fd) => *fd,
+        };
+        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout(limit.min(A_MOMENT * 10)));
+        // Called writable all the same, such as with room for half a line end.
+        sleep(A_MOMENT.min(limit));
+    }
+}
+
+/// As much at once as a pipe or terminal takes without blocking, once poll(2) has called it writable:
+/// of a terminal that is a byte, of a pipe a page, as long as no other writer is faster (pipe(7)).
+fn write_when_writable(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize> {
+    const PAGE: usize = 4096;
+    let most = if nix::unistd::isatty(fd) == Ok(true) { 1 } else { PAGE };
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO)? {
+        0 => Err(Errno::EAGAIN),
+        _ => nix::unistd::write(fd, bytes.get(..most).unwrap_or(bytes)),
+    }
+}
+
+fn timeout(limit: Duration) -> PollTimeout {
+    PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)
 }
 
 impl<'a> MakeWriter<'a> for StandardError {

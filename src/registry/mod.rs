@@ -13,6 +13,7 @@ mod reader;
 mod record;
 mod registrar;
 mod session;
+mod task;
 
 pub use endpoint::Endpoint;
 pub use error::ConnectionError;
@@ -21,5 +22,6 @@ pub use fleet::StoredRecord;
 pub use fleet::{EscapedText, Fleet, Instance, age};
 pub use key::{KeyPrefix, WorkerType};
 pub use reader::read;
-pub use registrar::{Registrar, Registration};
+pub use registrar::Registrar;
 pub use session::Session;
+pub use task::Registration;

@@ -1,6 +1,7 @@
 //! The supervisor: starts the worker, forwards signals, reaps, and tells how it ended.
 
 mod descendants;
+mod diagnosis;
 mod options;
 mod reap;
 mod signal;
@@ -13,17 +14,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::unistd::getppid;
-use tracing::{error, warn};
+use nix::unistd::{Pid, getppid};
+use tracing::warn;
 
 use crate::exit::{Exit, code_of};
+use crate::log;
 use crate::system::signals::{ignored_on_entry, kill};
 use crate::system::{children, descriptors};
 
 pub use options::{Remap, Rewrite, Scope, Supervision};
 pub use signal::Signal;
 pub use signals::Signals;
-pub use spawn::{Worker, WorkerCommand};
+pub use spawn::{SpawnError, Worker, WorkerCommand};
 
 use signals::{Received, Wake};
 use terminal::Terminal;
@@ -39,6 +41,23 @@ pub struct Supervisor {
     interrupted_by: Option<Signal>,
     last_forwarded: Option<Signal>,
     terminal: Option<Terminal>,
+    remaining: Option<Remaining>,
+}
+
+/// What is left when the worker has ended.
+#[derive(Debug, Clone, Copy)]
+struct Remaining {
+    /// The worker's pid, which was reaped.
+    worker: Pid,
+    until: Instant,
+}
+
+/// Why there is no worker.
+#[derive(Debug)]
+pub enum NoWorker {
+    /// This signal has ended the run before.
+    Interrupted(Signal),
+    NotStarted(SpawnError),
 }
 
 impl Supervisor {
@@ -59,6 +78,7 @@ impl Supervisor {
             interrupted_by: None,
             last_forwarded: None,
             terminal: None,
+            remaining: None,
         };
         supervisor.ask_for_parent_death_signal();
         supervisor
@@ -111,11 +131,11 @@ impl Supervisor {
     /// Starts the worker, unless a signal has ended the run before.
     ///
     /// # Errors
-    /// How the run ends without a worker.
-    pub fn start(&mut self, command: &WorkerCommand) -> Result<Worker, Exit> {
+    /// Why there is no worker.
+    pub fn start(&mut self, command: &WorkerCommand) -> Result<Worker, NoWorker> {
         self.interrupted();
         if let Some(signal) = self.interrupted_by {
-            return Err(Exit::Interrupted(signal.number()));
+            return Err(NoWorker::Interrupted(signal));
         }
         self.terminal = Terminal::controlling();
         let given =
@@ -126,25 +146,27 @@ impl Supervisor {
             if let Some(terminal) = given {
                 terminal.take_foreground();
             }
-            error!("{failure}");
-            failure.exit()
+            NoWorker::NotStarted(failure)
         })
     }
 
-    /// Stays with the worker until it ends, and with what it leaves behind for as long as was asked for.
-    pub fn supervise(mut self, worker: &Worker) -> Exit {
-        // Only now, and only the shim's own: its working directory pins no mount.
-        let _ = std::env::set_current_dir("/");
+    /// Stays with the worker until it ends, and asks what it leaves behind to end, too, where that is to
+    /// be waited for.
+    pub fn supervise(&mut self, worker: &Worker) -> Exit {
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
             descriptors::close_inherited();
         }
+        log::let_signals_interrupt();
         let status = self.until_ended(worker);
         self.take_terminal_back(worker, status);
-        if let Some(grace) = self.options.reap_grace {
-            self.until_childless(worker, grace);
-        }
+        self.remaining = self.options.reap_grace.map(|grace| {
+            // Those of the worker's group have been asked already, in group scope.
+            let asked = (self.options.scope == Scope::Group).then_some(worker.pid());
+            descendants::end(asked);
+            Remaining { worker: worker.pid(), until: Instant::now() + grace }
+        });
         Exit::Worker(self.options.remapped(code_of(status)))
     }
 
@@ -154,6 +176,10 @@ impl Supervisor {
         let mut deferred = std::mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
+            if self.options.scope == Scope::Group && children::has_ended(worker.pid()) {
+                // Before the worker is reaped, as long as its group can't be another's.
+                worker.end_group();
+            }
             let reaped = reap::drain(worker.pid(), self.options.warn_on_reap);
             if let Some(status) = reaped.ended {
                 return status;
@@ -204,7 +230,11 @@ impl Supervisor {
         }
         worker.forward(forwarded, scope);
         self.last_forwarded = Some(forwarded);
-        [signal, forwarded].iter().any(|signal| [Signal::TERM, Signal::INT].contains(signal))
+        if signal.suspends() && !by_kernel && std::process::id() != 1 {
+            // As the worker would have been in the shim's place. The kernel lets no PID 1 stop.
+            let _ = kill(Pid::this(), Signal::STOP.number());
+        }
+        signal.asks_to_end() || forwarded.asks_to_end()
     }
 
     /// Takes the foreground back from a worker that has ended, unless another process has it by now.
@@ -221,16 +251,10 @@ impl Supervisor {
         }
     }
 
-    /// Asks what the worker has left behind to end, and waits until it has, at most this long, or until
-    /// the shim is asked to end itself.
-    fn until_childless(&mut self, worker: &Worker, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        for pid in descendants::descendants() {
-            // A stopped process takes the first only after the second.
-            for signal in [Signal::TERM, Signal::CONT] {
-                let _: nix::Result<()> = kill(pid, signal.number());
-            }
-        }
+    /// Waits until what the worker has left behind has ended, as long as was asked for, or until the
+    /// shim is asked to end itself.
+    pub fn outlast_descendants(&mut self) {
+        let Some(Remaining { worker, until }) = self.remaining else { return };
         loop {
             // First, so that the end of a child which is not reaped below is still to be read.
             while let Some(received) = self.signals.waiting() {
@@ -238,11 +262,11 @@ impl Supervisor {
                     return;
                 }
             }
-            let reaped = reap::drain(worker.pid(), self.options.warn_on_reap);
-            if reaped.childless || Instant::now() >= deadline {
+            let reaped = reap::drain(worker, self.options.warn_on_reap);
+            if reaped.childless || Instant::now() >= until {
                 return;
             }
-            self.signals.wait(None, Some(deadline));
+            self.signals.wait(None, Some(until));
         }
     }
 }
@@ -250,6 +274,10 @@ impl Supervisor {
 /// The worker was stopped: lets the shell above see its job stop, or the worker go on where it would
 /// have without the shim.
 fn stop_as_well(by: Signal, worker: &Worker, terminal: &Terminal) {
+    if by == Signal::STOP {
+        // By no key, which can't send it: whoever stopped the worker alone continues it alone.
+        return;
+    }
     if by.is_about_the_foreground() && terminal.is_in_foreground() {
         // It reached for the terminal, which is the job's.
         terminal.give_foreground_to(worker.pid());

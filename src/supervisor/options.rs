@@ -123,7 +123,7 @@ mod tests {
         let rewrites = ["TERM:QUIT", "TERM:INT"].map(|text| text.parse().unwrap()).into();
         let options = Supervision { rewrites, remaps, ..Supervision::default() };
         assert_eq!(options.remapped(3), 5);
-        assert_eq!(options.rewritten(Signal::TERM), Some(Signal::INT));
+        assert_eq!(options.rewritten(Signal::TERM), Signal::new(2));
     }
 
     #[test]

@@ -19,7 +19,6 @@ impl Signal {
     pub const KILL: Self = Self(libc::SIGKILL);
     pub const STOP: Self = Self(libc::SIGSTOP);
     pub const TERM: Self = Self(libc::SIGTERM);
-    pub const INT: Self = Self(libc::SIGINT);
     pub const CONT: Self = Self(libc::SIGCONT);
     pub const CHLD: Self = Self(libc::SIGCHLD);
     pub const TSTP: Self = Self(libc::SIGTSTP);
@@ -40,7 +39,14 @@ impl Signal {
 
     /// Whether it asks the run to end: what engines, shells and terminals send for that.
     pub fn asks_to_end(self) -> bool {
-        matches!(self.0, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+        /// What systemd as a container's init is stopped by; systemd(1).
+        const SYSTEMD_HALT: c_int = RTMIN + 3;
+        matches!(self.0, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM | SYSTEMD_HALT)
+    }
+
+    /// Whether it suspends a job, as a key or a shell does; signal(7).
+    pub fn suspends(self) -> bool {
+        matches!(self.0, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
     }
 
     /// Whether the kernel sends it to a background process group that reaches for the terminal;

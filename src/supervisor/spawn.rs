@@ -3,21 +3,24 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpgid};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, chdir, fchdir, getpgid};
 use thiserror::Error;
 use tracing::warn;
 
+use super::diagnosis::cause;
 use super::options::Scope;
 use super::signal::Signal;
 use crate::escape::Escape;
 use crate::exit::Exit;
 use crate::system::environment::Environment;
-use crate::system::signals::{AllBlocked, kill};
+use crate::system::signals::{AllBlocked, blocked_on_entry, kill};
 use crate::system::spawn::{Program, SpawnErrno, spawn};
 
 /// Where a worker is looked for when PATH is unset: the engine's own default.
@@ -29,18 +32,33 @@ const SHELL: &CStr = c"/bin/sh";
 /// Why there is no worker.
 #[derive(Debug, Error)]
 pub enum SpawnError {
-    #[error("The worker's process can't be made: {0}")]
+    #[error("The worker's process can't be made: {0}{hint}", hint = if_limited(*.0))]
     NoProcess(Errno),
-    #[error("The worker {} is not found{}", Escape(command), searched.as_deref().unwrap_or_default())]
-    NotFound { command: String, searched: Option<String> },
-    #[error("The worker {} can't be executed: {errno}", Escape(path))]
-    NotExecutable { path: String, errno: Errno },
     #[error(
-        "The worker {} is there, but the interpreter or loader that it asks for is not",
+        "The worker {} is not found{}{}",
+        Escape(command),
+        searched.as_deref().unwrap_or_default(),
+        if command.trim().contains(char::is_whitespace) { ONE_STRING } else { "" }
+    )]
+    NotFound { command: String, searched: Option<String> },
+    #[error("The worker {} can't be executed: {errno}{cause}", Escape(path))]
+    NotExecutable { path: String, errno: Errno, cause: String },
+    #[error(
+        "The worker {} is there, but the interpreter or loader that it asks for is not{cause}",
         Escape(path)
     )]
-    NoInterpreter { path: String },
+    NoInterpreter { path: String, cause: String },
 }
+
+fn if_limited(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EAGAIN => ". A limit of processes is reached (--pids-limit, pids.max, RLIMIT_NPROC)",
+        _ => "",
+    }
+}
+
+/// The usual cause of a name with blanks in it.
+const ONE_STRING: &str = ". It is one string with blanks in it: write command and arguments apart, as [\"node\", \"dist/worker.js\"], or let a shell read it: [\"sh\", \"-c\", \"…\"]";
 
 impl SpawnError {
     /// How a run ends that has no worker.
@@ -86,15 +104,18 @@ impl Worker {
         let name = arguments.first().map(CString::as_bytes).unwrap_or_default();
         let path = command.environment.get("PATH").map(OsStr::as_bytes);
         let paths = candidates(name, path);
+        let pid_variables = naming_the_shim(&command.environment);
         let program = Program {
             paths: &paths,
             arguments: &arguments,
             environment: command.environment.entries(),
             own_group: true,
             foreground_of,
-            mask: 0,
+            mask: blocked_on_entry(),
+            directory: None,
+            pid_variables: &pid_variables,
         };
-        let spawned = match spawn(&program, blocked) {
+        let spawned = match spawn_from_root(&program, blocked) {
             Err(SpawnErrno::Exec { path, errno: Errno::ENOEXEC }) => match paths.get(path) {
                 Some(script) if is_text(script) => spawn_script(&program, script, blocked),
                 _ => Err(SpawnErrno::Exec { path, errno: Errno::ENOEXEC }),
@@ -126,10 +147,21 @@ impl Worker {
             // ESRCH: it has ended and waits to be reaped.
             Ok(()) | Err(Errno::ESRCH) => true,
             Err(errno) => {
-                warn!(signal = signal.number(), "{signal} can't be forwarded: {errno}");
+                let remedy = match errno {
+                    Errno::EPERM => {
+                        ". The worker runs as another user: give the container the capability KILL, or start it as that user"
+                    }
+                    _ => "",
+                };
+                warn!(signal = signal.number(), "{signal} can't be forwarded: {errno}{remedy}");
                 false
             }
         }
+    }
+
+    /// Asks what is left of the worker's group to end, once the worker has and before it is reaped.
+    pub fn end_group(&self) {
+        let _: nix::Result<()> = kill(Pid::from_raw(-self.pid.as_raw()), Signal::TERM.number());
     }
 
     /// To all of the worker's group, and to the worker also when it has left that for another.
@@ -161,11 +193,37 @@ fn candidates(name: &[u8], path: Option<&[u8]>) -> Vec<CString> {
 
 /// Whether a file that the kernel does not know how to execute is a script without a `#!` line, and
 /// not a program for another machine.
-fn is_text(path: &CString) -> bool {
+fn is_text(path: &CStr) -> bool {
     let mut beginning = Vec::new();
-    let read = File::open(OsStr::from_bytes(path.as_bytes()))
-        .and_then(|file| file.take(512).read_to_end(&mut beginning));
+    let read =
+        File::open(as_path(path)).and_then(|file| file.take(512).read_to_end(&mut beginning));
     read.is_ok() && !beginning.contains(&0)
+}
+
+/// Variables by which a service manager tells a process that it is meant: sd_listen_fds(3),
+/// sd_watchdog_enabled(3). Where they name the shim, they are to name the worker.
+fn naming_the_shim(environment: &Environment) -> Vec<&'static str> {
+    let own = std::process::id().to_string();
+    let is_own = |name: &&str| environment.get(name).is_some_and(|pid| *pid == *own);
+    ["LISTEN_PID", "WATCHDOG_PID"].into_iter().filter(is_own).collect()
+}
+
+/// Starts the program in the directory that the shim was started in, and leaves that for the root
+/// directory before the program's first instruction: the shim's own directory pins no mount. Where no
+/// program runs, the shim stays where it was.
+fn spawn_from_root(program: &Program, blocked: &AllBlocked) -> Result<Pid, SpawnErrno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(directory) = open(".", flags, Mode::empty()) else {
+        // A directory that may not be entered can't be come back to either.
+        let spawned = spawn(program, blocked);
+        return spawned.inspect(|_| {
+            let _ = chdir("/");
+        });
+    };
+    let _ = chdir("/");
+    spawn(&Program { directory: Some(directory.as_fd()), ..*program }, blocked).inspect_err(|_| {
+        let _ = fchdir(directory);
+    })
 }
 
 fn spawn_script(
@@ -178,7 +236,11 @@ fn spawn_script(
         .into_iter()
         .chain(program.arguments.iter().skip(1).cloned())
         .collect();
-    spawn(&Program { paths: &shell, arguments: &arguments, ..*program }, blocked)
+    spawn_from_root(&Program { paths: &shell, arguments: &arguments, ..*program }, blocked)
+}
+
+fn as_path(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
 }
 
 fn explain(
@@ -191,12 +253,13 @@ fn explain(
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
         // execve(2) answers ENOENT also for a script or program whose interpreter is missing.
-        let there = |path: &&CString| {
-            fs::metadata(Path::new(OsStr::from_bytes(path.as_bytes())))
-                .is_ok_and(|found| found.is_file())
-        };
+        let there =
+            |path: &&CString| fs::metadata(as_path(path)).is_ok_and(|found| found.is_file());
         return match paths.iter().find(there) {
-            Some(path) => SpawnError::NoInterpreter { path: lossy(path.as_bytes()) },
+            Some(path) => SpawnError::NoInterpreter {
+                path: lossy(path.as_bytes()),
+                cause: cause(as_path(path), errno),
+            },
             None => SpawnError::NotFound {
                 command: lossy(name),
                 searched: (!name.contains(&b'/'))
@@ -205,7 +268,8 @@ fn explain(
         };
     }
     let path = paths.get(index).map_or(name, |path| path.as_bytes());
-    SpawnError::NotExecutable { path: lossy(path), errno }
+    let cause = cause(Path::new(OsStr::from_bytes(path)), errno);
+    SpawnError::NotExecutable { path: lossy(path), errno, cause }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 /// Reaps any child that has ended, or tells of one that was stopped, if there is one; waitpid(2). No
@@ -14,6 +15,17 @@ use nix::unistd::Pid;
 /// already forgotten the child.
 pub fn reap_any() -> nix::Result<Option<(Pid, ExitStatus)>> {
     wait(Pid::from_raw(-1), libc::WNOHANG | libc::WUNTRACED)
+}
+
+/// Whether a child has ended and waits to be reaped; waitid(2).
+pub fn has_ended(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Id::Pid(pid), flags) {
+        Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
+        // nix can't tell of a death by real-time signal, but answers only where there is one.
+        Ok(_) | Err(Errno::EINVAL) => true,
+        Err(_) => false,
+    }
 }
 
 pub(super) fn wait(pid: Pid, flags: c_int) -> nix::Result<Option<(Pid, ExitStatus)>> {

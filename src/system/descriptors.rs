@@ -1,6 +1,9 @@
-//! Descriptors that came through the shim's own execve(2).
+//! Descriptors: those that came through the shim's own execve(2), and a write that never waits.
 
-use nix::libc::{self, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long};
 
 /// Closes every inherited descriptor but the standard streams: the worker has its own by now, and
 /// with a copy left here, the reader of a pipe would not see that the worker has closed it.
@@ -23,6 +26,29 @@ pub unsafe fn close_inherited() {
             }
         }
     }
+}
+
+/// Writes what there is room for, whatever the descriptor's own flags say; pwritev2(2) with RWF_NOWAIT.
+///
+/// # Errors
+/// EAGAIN where there is no room. EOPNOTSUPP where the kernel or the file can't tell.
+pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize> {
+    /// At the end, or where the file's own offset is.
+    const HERE: c_long = -1;
+    let vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the vector and the bytes live as long as the call, which reads them.
+    let written = unsafe {
+        libc::syscall(
+            libc::SYS_pwritev2,
+            fd.as_raw_fd(),
+            &raw const vector,
+            1_usize,
+            HERE,
+            HERE,
+            libc::RWF_NOWAIT,
+        )
+    };
+    Errno::result(written).map(|count| usize::try_from(count).unwrap_or_default())
 }
 
 /// Puts a placeholder where standard input, output or error was closed.

@@ -34,9 +34,14 @@ pub fn ignored_on_entry(signal: c_int) -> bool {
     IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
+/// The signals that the shim was started with blocked: bit s-1 stands for signal s.
+pub fn blocked_on_entry() -> u64 {
+    BLOCKED_ON_ENTRY.load(Ordering::Relaxed)
+}
+
 /// Lets signals end the process again, for the commands that supervise nothing.
 pub fn restore_mask() {
-    set_mask(BLOCKED_ON_ENTRY.load(Ordering::Relaxed));
+    set_mask(blocked_on_entry());
 }
 
 /// That every signal is blocked in the thread that holds this, for as long as it does.
@@ -67,10 +72,19 @@ pub fn descriptor(_: &AllBlocked) -> nix::Result<SignalFd> {
 
 /// Whether a blocked signal waits to be read; sigpending(2).
 pub fn is_pending(signal: c_int) -> bool {
+    pending() & bit(signal) != 0
+}
+
+fn pending() -> u64 {
     let mut pending = 0_u64;
     // SAFETY: the place is valid and as large as the size that is given.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<u64>()) };
-    pending & bit(signal) != 0
+    pending
+}
+
+/// Whether any blocked signal waits to be read; sigpending(2).
+pub fn any_is_pending() -> bool {
+    pending() != 0
 }
 
 /// Sends a signal by number to a process or, for a negative pid, to a process group; kill(2).

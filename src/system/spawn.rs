@@ -24,6 +24,10 @@ pub struct Program<'a> {
     pub foreground_of: Option<BorrowedFd<'a>>,
     /// The signals that it starts with blocked: bit s-1 stands for signal s.
     pub mask: u64,
+    /// The directory it starts in, if not the shim's own; fchdir(2).
+    pub directory: Option<BorrowedFd<'a>>,
+    /// The names of variables whose value is to be the new process's own pid.
+    pub pid_variables: &'a [&'a str],
 }
 
 /// Why no program runs in the child.
@@ -49,10 +53,25 @@ pub enum SpawnErrno {
 pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
     let (reader, writer) = std::io::pipe().ok().unzip();
     let mut seen = Seen::Nothing;
+    let mut entries: Vec<Vec<u8>> =
+        program.pid_variables.iter().map(|name| pid_entry(name)).collect();
+    let pids: Vec<*mut u8> = entries.iter_mut().map(Vec::as_mut_ptr).collect();
+    let entry = |entry: &CString| {
+        let of = program.pid_variables.iter().position(|name| is_entry_of(entry, name));
+        let pid = of.and_then(|of| pids.get(of)).map(|pid| pid.cast_const().cast());
+        pid.unwrap_or(entry.as_ptr())
+    };
+    let environment = program.environment.iter().map(entry).chain([std::ptr::null()]).collect();
     let task = Task {
         paths: program.paths,
         arguments: pointers(program.arguments),
-        environment: pointers(program.environment),
+        environment,
+        pids: pids
+            .iter()
+            .copied()
+            .zip(program.pid_variables.iter().map(|name| name.len() + 1))
+            .collect(),
+        directory: program.directory.map(|fd| fd.as_raw_fd()),
         own_group: program.own_group,
         terminal: program.foreground_of.map(|fd| fd.as_raw_fd()),
         mask: program.mask,
@@ -97,6 +116,9 @@ struct Task<'a> {
     paths: &'a [CString],
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
+    /// Entries of it that are to name the new process's own pid, and where in them that belongs.
+    pids: Vec<(*mut u8, usize)>,
+    directory: Option<RawFd>,
     own_group: bool,
     terminal: Option<RawFd>,
     mask: u64,
@@ -115,6 +137,13 @@ impl Task<'_> {
             *self.seen = Seen::Child;
             if self.own_group {
                 libc::setpgid(0, 0);
+            }
+            if let Some(directory) = self.directory {
+                libc::fchdir(directory);
+            }
+            for (entry, at) in &self.pids {
+                let digits = std::slice::from_raw_parts_mut(entry.add(*at), MAX_DIGITS);
+                write_decimal(libc::getpid(), digits);
             }
             if let Some(terminal) = self.terminal {
                 libc::tcsetpgrp(terminal, libc::getpgrp());
@@ -140,7 +169,11 @@ impl Task<'_> {
                 libc::execve(path.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr())
             };
             match Errno::last() {
-                Errno::ENOENT | Errno::ENOTDIR => {}
+                Errno::ENOENT
+                | Errno::ENOTDIR
+                | Errno::ESTALE
+                | Errno::ENODEV
+                | Errno::ETIMEDOUT => {}
                 Errno::EACCES => failure = (index, Errno::EACCES),
                 errno => return (index, errno),
             }
@@ -157,6 +190,46 @@ fn read_failure(mut reader: PipeReader) -> Option<(usize, Errno)> {
     Some((path, Errno::from_raw(i32::try_from(errno).ok()?)))
 }
 
+/// As many as a pid has at most.
+const MAX_DIGITS: usize = 10;
+
+/// Writes a number into the beginning of zeroed bytes, with no more than arithmetic.
+fn write_decimal(number: i32, bytes: &mut [u8]) {
+    let mut rest = number.unsigned_abs();
+    let digits = rest.checked_ilog10().unwrap_or(0) as usize + 1;
+    for byte in bytes.iter_mut().take(digits).rev() {
+        *byte = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+}
+
+/// `NAME=` with room for a pid and the NUL behind it.
+fn pid_entry(name: &str) -> Vec<u8> {
+    let mut entry = format!("{name}=").into_bytes();
+    entry.resize(entry.len() + MAX_DIGITS + 1, 0);
+    entry
+}
+
+fn is_entry_of(entry: &CString, name: &str) -> bool {
+    let rest = entry.as_bytes().strip_prefix(name.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b"="))
+}
+
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_DIGITS, write_decimal};
+
+    #[test]
+    fn a_pid_is_written_in_decimal() {
+        for pid in [1, 9, 10, 65_535, 4_194_304, i32::MAX] {
+            let mut bytes = [0; MAX_DIGITS];
+            write_decimal(pid, &mut bytes);
+            let text = std::str::from_utf8(&bytes).unwrap().trim_end_matches('\0');
+            assert_eq!(text, pid.to_string());
+        }
+    }
 }

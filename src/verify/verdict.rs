@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::image::{abbreviates, is_same};
 use crate::registry::{EscapedText, Fleet, Instance, WorkerType, age};
 
 /// What the fleet should be.
@@ -133,11 +134,9 @@ impl Report {
 }
 
 /// Whether this is the expected SHA. An expected one may be abbreviated, from the 7 digits of git's own
-/// abbreviations to less than the 40 of a whole one; a registered one may not.
+/// abbreviations to less than a whole one has; a registered one may not.
 fn is_expected(expected: &str, registered: &str) -> bool {
-    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let abbreviates = (7..40).contains(&expected.len()) && hex(expected) && hex(registered);
-    expected == registered || abbreviates && registered.starts_with(expected)
+    is_same(expected, registered) || abbreviates(expected, registered, 7)
 }
 
 #[cfg(test)]
@@ -213,7 +212,7 @@ mod tests {
         assert!(!is_expected(SHA, &SHA[..7]));
         assert!(!is_expected("release", "release-7"));
         assert!(!is_expected("a1b2c3d", "a1b2c3d4-dirty"));
-        assert!(!is_expected("A1B2C3D", SHA));
+        assert!(is_expected("A1B2C3D", SHA));
     }
 
     #[test]

@@ -1,0 +1,250 @@
+//! The registrar's thread: it owns everything that can block or fail on the way to Redis, shares one
+//! channel with the supervisor, and never waits for children.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedWriteHalf;
+use tracing::{info, warn};
+
+use super::client::{Client, Renewal};
+use super::endpoint::Endpoint;
+use super::error::ConnectionError;
+use super::key::{KeyPrefix, WorkerType};
+use super::record::{Entry, InstanceId, Record};
+use crate::escape::Escape;
+use crate::image::ImageIdentity;
+use crate::log::causes;
+use crate::system::signals::block_all;
+
+/// What an attempt in the background may take: it holds up nothing.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// What leaving may take: no more than an operator who stops a container would wait for.
+pub const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where and as what the worker registers.
+#[derive(Debug)]
+pub struct Registration {
+    /// What is needed to register, or why the worker runs unregistered; `None` where it is not meant to
+    /// be registered.
+    pub target: Result<(WorkerType, Endpoint), Option<String>>,
+    pub key_prefix: KeyPrefix,
+    /// At most this long for the first attempt.
+    pub timeout: Duration,
+    /// The time between two signs of life.
+    pub heartbeat: Duration,
+}
+
+/// The orders that the supervisor gives. The channel's end means that the shim is going.
+const START: u8 = b's';
+pub const ROLL_BACK: u8 = b'x';
+pub const DEREGISTER: u8 = b'd';
+/// What the registrar reports: that the first attempt is over, and what came of it.
+pub const REGISTERED: u8 = b'r';
+pub const FAILED: u8 = b'f';
+
+/// What the thread works with.
+pub struct Task {
+    pub worker_type: WorkerType,
+    pub client: Client,
+    timeout: Duration,
+    heartbeat: Duration,
+    has_failed: Cell<bool>,
+    /// See `Registrar`.
+    pub told: Arc<AtomicBool>,
+}
+
+/// What is known of this instance's place in the registry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unregistered,
+    Registered,
+    /// Was registered; the last heartbeat did not get through.
+    Lost,
+}
+
+impl Task {
+    /// What the thread works with, or why there is nothing to register as or at. A reason and no
+    /// error: to run unregistered is usual, and an error would take the time for a backtrace.
+    pub fn new(
+        registration: Registration,
+        identity: &ImageIdentity,
+    ) -> Result<Self, Option<String>> {
+        let (worker_type, endpoint) = registration.target?;
+        let id = InstanceId::random();
+        let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
+        let record = Record::new(identity, SystemTime::now(), std::process::id(), hostname);
+        let heartbeat = registration.heartbeat;
+        let entry = Entry::new(&registration.key_prefix, &worker_type, &id, heartbeat, record);
+        Ok(Self {
+            worker_type,
+            client: Client::new(endpoint, entry),
+            timeout: registration.timeout,
+            heartbeat,
+            has_failed: Cell::new(false),
+            told: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Starts the thread, and gives the supervisor's end of the channel.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(self) -> anyhow::Result<UnixStream> {
+        let (mut supervisors, registrars) =
+            UnixStream::pair().context("no channel to the registrar")?;
+        let started =
+            thread::Builder::new().name("registrar".into()).spawn(move || self.run(registrars));
+        // Making the first thread has unblocked some of the supervisor's.
+        block_all();
+        started.context("no thread for the registrar")?;
+        supervisors.write_all(&[START]).context("no channel to the registrar")?;
+        Ok(supervisors)
+    }
+
+    fn run(self, mut channel: UnixStream) {
+        block_all();
+        // Nothing outside hears of this run before the supervisor has all its signals blocked again.
+        let told = channel.read_exact(&mut [0]).and_then(|()| channel.set_nonblocking(true));
+        if told.is_err() {
+            return;
+        }
+        // A panic is logged as any other line, and the instance is registered anew: it must neither end
+        // PID 1 nor fall silent.
+        while catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))).is_err() {
+            thread::sleep(FIRST_PAUSE);
+        }
+    }
+
+    fn serve_once(&self, channel: &UnixStream) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let served = channel.try_clone().and_then(|channel| runtime?.block_on(self.serve(channel)));
+        if let Err(error) = served {
+            warn!("The registrar of {} gave up: {error}", self.worker_type.as_str());
+        }
+    }
+
+    /// Registers and keeps registered until the supervisor says what to do instead.
+    async fn serve(&self, channel: UnixStream) -> io::Result<()> {
+        let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
+        let stay = async {
+            let mut state = self.register_first(&mut reports).await;
+            self.stay(&mut state).await
+        };
+        let order = tokio::select! {
+            biased;
+            order = orders.read_u8() => order,
+            never = stay => match never {},
+        };
+        // An attempt in hand was dropped by this, and may have written before.
+        if self.client.has_reached_redis() {
+            let _ = match order {
+                Ok(ROLL_BACK) => self.client.roll_back(LEAVE_LIMIT).await,
+                Ok(DEREGISTER) => self.client.deregister(LEAVE_LIMIT).await,
+                _ => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
+    async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
+        let first = self.client.register(false, self.timeout).await;
+        let report = match &first {
+            Ok(_) => vec![REGISTERED],
+            // No longer than the supervisor reads at once.
+            Err(error) => {
+                [&[FAILED], causes(error).as_bytes()].concat().into_iter().take(4096).collect()
+            }
+        };
+        let _ = reports.write_all(&report).await;
+        if self.told.swap(true, Ordering::AcqRel) {
+            return self.became(State::Unregistered, first);
+        }
+        self.has_failed.set(first.is_err());
+        if first.is_ok() { State::Registered } else { State::Unregistered }
+    }
+
+    /// One heartbeat after the other; while they don't get through, with growing pauses in between,
+    /// but never longer ones than between heartbeats.
+    async fn stay(&self, state: &mut State) -> Infallible {
+        let first_pause = FIRST_PAUSE.min(self.heartbeat);
+        let max_pause = MAX_PAUSE.min(self.heartbeat);
+        let mut pause = first_pause;
+        loop {
+            let wait = if *state == State::Registered { self.heartbeat } else { pause };
+            tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            let attempt = match *state {
+                State::Unregistered => {
+                    self.client.register(self.has_failed.get(), BACKGROUND_LIMIT).await
+                }
+                State::Registered | State::Lost => self.client.renew(BACKGROUND_LIMIT).await,
+            };
+            pause = if attempt.is_ok() { first_pause } else { (pause * 2).min(max_pause) };
+            *state = self.became(*state, attempt);
+        }
+    }
+
+    /// The state after an attempt. A change of state is worth a line, an attempt is not.
+    fn became(&self, before: State, attempt: Result<Renewal, ConnectionError>) -> State {
+        let worker_type = self.worker_type.as_str();
+        let redis = &self.client.endpoint;
+        let key = String::from_utf8_lossy(&self.client.entry.version_key);
+        match (before, attempt) {
+            (State::Registered, Ok(Renewal::Kept)) => State::Registered,
+            (_, Ok(renewal)) => {
+                let is_registered = match (before, renewal) {
+                    (State::Unregistered, _) => format!("is registered in Redis at {redis}"),
+                    (State::Lost, _) => format!("is registered again in Redis at {redis}"),
+                    (State::Registered, _) => {
+                        format!("is registered again in Redis at {redis}, which had forgotten it")
+                    }
+                };
+                info!(worker_type, %redis, %key, "{worker_type} {is_registered}");
+                State::Registered
+            }
+            (State::Registered, Err(error)) => {
+                self.warn_that("has lost its registration", &error);
+                State::Lost
+            }
+            (State::Lost, Err(_)) => State::Lost,
+            (State::Unregistered, Err(error)) => {
+                if !self.has_failed.replace(true) {
+                    self.warn_that("is not registered", &error);
+                }
+                State::Unregistered
+            }
+        }
+    }
+
+    fn warn_that(&self, it_is_not_registered: &str, error: &ConnectionError) {
+        let why = causes(error);
+        warn_that(it_is_not_registered, self.worker_type.as_str(), &self.redis(), &why);
+    }
+
+    /// Where it registers, without user and password.
+    pub fn redis(&self) -> String {
+        self.client.endpoint.to_string()
+    }
+}
+
+/// Warns that a registration is missing or lost, and why.
+pub fn warn_that(it_is_not_registered: &str, worker_type: &str, redis: &str, why: &str) {
+    warn!(
+        worker_type,
+        redis,
+        "{worker_type} {it_is_not_registered} in Redis at {redis}: {}. It runs all the same; trying again in the background",
+        Escape(why),
+    );
+}
