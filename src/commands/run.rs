@@ -128,6 +128,8 @@ fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verd
     let refused = !verdict.lets_start();
     let policy = identity.policy.and(expectation.policy);
     match &expectation.production {
+        // Of a mismatch it is no cause.
+        Production::OddlySpelled(_) if refused && verdict.is_about_the_expectation() => {}
         Production::OddlySpelled(node_env) => warn!(
             node_env,
             "NODE_ENV is '{}': taken for production, which is how to write it",
@@ -135,7 +137,7 @@ fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verd
         ),
         Production::LooksLike(node_env) if policy.enforce.is_none() && !refused => warn!(
             node_env,
-            "NODE_ENV is '{}', which is not production: the tsx and the unknown guard are off. Set it to production, or VERSION_GUARD_ENFORCE=always",
+            "NODE_ENV is '{}', which is not production: two guards are off, and only warn of uncompiled code and of an unknown SHA. Set it to production, or VERSION_GUARD_ENFORCE=always",
             Escape(node_env),
         ),
         Production::LooksLike(_) | Production::No if policy.enforce.is_some() && refused => {

@@ -78,6 +78,11 @@ impl Verdict {
             .collect()
     }
 
+    /// Whether no other guard than the mismatch guard says no.
+    pub fn is_about_the_expectation(&self) -> bool {
+        self.violations().iter().all(|violation| violation.guard() == "mismatch")
+    }
+
     /// Whether no guard says no.
     pub fn lets_start(&self) -> bool {
         self.violations().is_empty()

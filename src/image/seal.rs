@@ -100,7 +100,7 @@ impl Seal {
             return Err(SealError::TooLong);
         }
         // Serde takes an array for a struct as well.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
+        if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(SealError::NoObject);
         }
         serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)

@@ -46,10 +46,12 @@ impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let ended;
         let mut rest = bytes;
-        if HALF_A_LINE.swap(false, Relaxed) {
+        let half = HALF_A_LINE.swap(false, Relaxed);
+        if half {
             ended = [b"\n", bytes].concat();
             rest = &ended;
         }
+        let whole = rest.len();
         let stderr = io::stderr();
         let end = End::new(stderr.as_fd());
         let started = Instant::now();
@@ -65,7 +67,7 @@ impl io::Write for StandardError {
                 }
                 // Closed, broken or full: there is no reader left to tell.
                 Err(_) => {
-                    HALF_A_LINE.store(rest.len() < bytes.len(), Relaxed);
+                    HALF_A_LINE.store(half || rest.len() < whole, Relaxed);
                     break;
                 }
             }

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::exit::{Exit, code_of};
 use crate::log;
-use crate::system::signals::{ignored_on_entry, kill};
+use crate::system::signals::{ignored_on_entry, is_pending, kill};
 use crate::system::{children, descriptors};
 
 pub use options::{Remap, Rewrite, Scope, Supervision};
@@ -231,8 +231,11 @@ impl Supervisor {
         worker.forward(forwarded, scope);
         self.last_forwarded = Some(forwarded);
         if signal.suspends() && !by_kernel && std::process::id() != 1 {
-            // As the worker would have been in the shim's place. The kernel lets no PID 1 stop.
-            let _ = kill(Pid::this(), Signal::STOP.number());
+            // As the worker would have been in the shim's place. The kernel lets no PID 1 stop; and a
+            // SIGCONT that waits already would be lost with it (signal(7)).
+            if !is_pending(Signal::CONT.number()) {
+                let _ = kill(Pid::this(), Signal::STOP.number());
+            }
         }
         signal.asks_to_end() || forwarded.asks_to_end()
     }

@@ -2,16 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{PipeReader, PipeWriter, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use serde_json::Value;
 
-use crate::common::{Ended, Folder, OTHER, Running, SHA, Shim, fixture, left_behind, terminal};
+use crate::common::{
+    Ended, Folder, OTHER, Redis, Running, SHA, Sandbox, Shim, fixture, left_behind, terminal,
+};
 
 /// One run for each thing that the shim has to say, the exit code that belongs to it, and a fact
 /// that the log must give as a value of its own.
@@ -405,4 +409,124 @@ fn help_that_can_not_be_written_is_a_failure_and_no_panic() {
     let ended = Shim::command("run").options(["--help"]).redirected("> /dev/full").output();
     assert_eq!(ended.code, 125, "{ended:?}");
     assert!(ended.lines().iter().all(|line| line.starts_with("[version] ")), "{ended:?}");
+}
+
+/// Three processes of the worker's fill the log pipe while the shim has a line for each orphan, and the
+/// reader stops in the midst of it: how long a SIGTERM then takes to reach the worker.
+fn sigterm_behind_a_busy_log_pipe(as_another_user: bool) -> Duration {
+    let script = "trap 'echo told; exit 0' TERM
+        yes worker >&2 & yes worker >&2 & yes worker >&2 &
+        (while :; do (: &) done) 2>/dev/null &
+        echo ready; while :; do wait; done";
+    let (mut reader, writer) = pipe().unwrap();
+    let shim = Shim::command("run").worker(["sh", "-c", script]).options(["--warn-on-reap"]).pid1();
+    // Who may not open root's log pipe anew, as in a container with a user of its own.
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let folder = Folder::new();
+    let shim = if as_another_user {
+        let shim = folder.program("shim", &crate::common::binary(), "755");
+        fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        Shim::of(shim, ["run"])
+            .worker(["sh", "-c", script])
+            .options(["--warn-on-reap"])
+            .pid1()
+            .behind(user)
+    } else {
+        shim
+    };
+    let mut command = shim.to_command();
+    let mut running = Running::start(command.stderr(writer), true);
+    drop(command);
+    running.expect_line("ready");
+    let mut seen = Vec::new();
+    let mut chunk = [0; 4096];
+    while !String::from_utf8_lossy(&seen).contains("Reaped process") || seen.len() < 200_000 {
+        let count = reader.read(&mut chunk).unwrap();
+        seen.extend_from_slice(&chunk[..count]);
+    }
+    // From now on nobody reads: within a moment the pipe is full.
+    let stopped = Instant::now();
+    running.signal(libc::SIGTERM);
+    running.expect_line("told");
+    stopped.elapsed()
+}
+
+/// The patience with a slow reader is 1 s: what waits that long would be seen. VERSION_GUARD_LOG_STORMS=200
+/// makes more runs of it.
+#[test]
+fn a_log_pipe_that_a_busy_worker_fills_holds_up_no_signal() {
+    let runs = std::env::var("VERSION_GUARD_LOG_STORMS").ok().and_then(|runs| runs.parse().ok());
+    for run in 0..runs.unwrap_or(10) {
+        let took = sigterm_behind_a_busy_log_pipe(run % 2 == 1);
+        println!("run {run}: {took:?}");
+        assert!(took < Duration::from_millis(800), "run {run}: {took:?}");
+    }
+}
+
+/// pipe(7): what is longer than PIPE_BUF can be written in part.
+#[test]
+fn a_line_that_was_given_up_half_way_is_ended_before_the_next() {
+    let (mut reader, mut writer) = pipe().unwrap();
+    // Room for one page of a longer line, whose rest finds none.
+    let size = usize::try_from(fcntl(writer.as_fd(), FcntlArg::F_GETPIPE_SZ).unwrap()).unwrap();
+    writer.write_all(&vec![b'x'; size - 4096]).unwrap();
+    let long = format!("tsx{}", "y".repeat(20_000));
+    let (stdin, mut keyboard) = pipe().unwrap();
+    let script = "echo ready; read line; (: &); read line";
+    let shim = Shim::command("run").worker(["sh", "-c", script, &long]).env("GIT_SHA", SHA);
+    let mut command = shim.options(["--warn-on-reap"]).to_command();
+    let mut running = Running::start(command.stderr(writer).stdin(stdin), false);
+    drop(command);
+    running.expect_line("ready");
+    let mut page = vec![0; size];
+    reader.read_exact(&mut page).unwrap();
+    keyboard.write_all(b"go\n").unwrap();
+    let mut next = [0; 9];
+    reader.read_exact(&mut next).unwrap();
+    assert_eq!((page[size - 1], &next), (b'y', b"\n[version"));
+}
+
+#[test]
+fn a_normal_start_is_one_line_and_none_with_the_level_warn() {
+    let redis = Redis::start();
+    let sandbox = || {
+        let seal = format!(r#"{{"gitSha":"{SHA}","buildDate":"2026-01-08T12:00:00Z"}}"#);
+        Sandbox::new().sealed(seal)
+    };
+    let normal = Shim::run(["exit", "0"]).env("NODE_ENV", "production");
+    let normal = normal.env("EXPECTED_GIT_SHA", SHA);
+    let registered = normal.clone().registers("extractor", redis.url());
+    for shim in [&normal, &registered] {
+        let ended = shim.clone().inside(sandbox()).output();
+        let [line] = ended.lines()[..] else { panic!("{ended:?}") };
+        assert!(line.contains(SHA) && line.contains("let it start"), "{line}");
+        let told = line.contains("extractor is registered in Redis at 127.0.0.1:");
+        assert_eq!(told, std::ptr::eq(shim, &registered), "{line}");
+        for level in ["warn", "WARN", " error\n"] {
+            let quiet = shim.clone().env("VERSION_GUARD_LOG", level).inside(sandbox()).output();
+            assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "{quiet:?}");
+        }
+        let flag = shim.clone().options(["--log-level", "warn"]).inside(sandbox()).output();
+        assert_eq!(flag.stderr, "", "{flag:?}");
+    }
+    // In the field an image is tried by hand, with nothing set.
+    let by_hand = Shim::run(["exit", "0"]).env("NODE_ENV", "production").inside(sandbox()).output();
+    let [line] = by_hand.lines()[..] else { panic!("{by_hand:?}") };
+    assert!(line.contains("EXPECTED_GIT_SHA is not set"), "{line}");
+}
+
+#[test]
+fn each_fatal_line_is_printed_at_any_level() {
+    for level in ["info", "warn", "error"] {
+        for shim in [
+            Shim::run(["exit", "0"]).production("unknown"),
+            Shim::run(["exit", "0", "tsx"]).production(SHA),
+            Shim::run(["exit", "0"]).env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER),
+            Shim::run(["exit", "0"]).env("GIT_SHA", SHA).options(["--require-expected"]),
+        ] {
+            let ended = shim.env("VERSION_GUARD_LOG", level).output();
+            assert_eq!(ended.code, 1, "{ended:?}");
+            assert!(ended.stderr.contains("[version] FATAL: "), "{level}: {ended:?}");
+        }
+    }
 }

@@ -22,5 +22,6 @@ mod seal_policy;
 mod signals;
 mod supervision_options;
 mod terminal;
+mod values;
 mod verify_command;
 mod worker_start;

@@ -147,7 +147,7 @@ fn a_worker_that_may_not_be_signalled(peer: &Peer) -> Result<(), String> {
     let (mut shim, stdin) = shim.behind(["setpriv", "--bounding-set", "-kill"]).spawn_with_stdin();
     // catatonit looks after its start whether it may signal the worker, and at times it is too late.
     shim.try_line()?;
-    shim.signal(10);
+    shim.try_signal(10)?;
     drop(stdin);
     ended_with(7, end(shim))
 }

@@ -547,10 +547,6 @@ fn what_is_missing_or_wrong_for_the_registration_is_named_in_one_warning() {
         (with("REDIS_URL", "redis://127.0.0.1:6379/x"), "REDIS_URL"),
         (with("REDIS_URL", "redis://"), "REDIS_URL"),
         (with("REDIS_URL", "rediss://127.0.0.1:6379/#insecure"), "REDIS_URL"),
-        (
-            good.clone().without_env("REDIS_URL").without_env("WORKER_TYPE"),
-            "WORKER_TYPE and REDIS_URL",
-        ),
     ] {
         let ended = shim.output();
         assert_eq!(ended.code, 7, "{ended:?}");
@@ -559,6 +555,17 @@ fn what_is_missing_or_wrong_for_the_registration_is_named_in_one_warning() {
         assert!(lines.len() == 1 && lines[0].starts_with(&warning), "{named}: {ended:?}");
     }
     assert_eq!(redis.cli(["DBSIZE"]), "0");
+}
+
+#[test]
+fn to_run_unregistered_is_a_choice_and_no_warning() {
+    for empty in [true, false] {
+        let shim = extractor("").without_env("REDIS_URL").without_env("WORKER_TYPE");
+        let shim = if empty { shim.env("REDIS_URL", "").env("WORKER_TYPE", "''") } else { shim };
+        let ended = shim.output();
+        assert_eq!((ended.code, ended.lines().len()), (7, 1), "{ended:?}");
+        assert!(!ended.stderr.contains("Redis"), "{ended:?}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn content(seal: &Shim, sandbox: &Sandbox) -> Value {
 /// The control is a seal that asks for the other thing.
 #[test]
 fn enforced_always_tsx_and_unknown_are_refused_outside_production_with_the_reason() {
-    for node_env in ["", "development", "Production"] {
+    for node_env in ["", "development", "prod"] {
         let tsx = |policy| shim(SHA, policy).arguments(["tsx"]).env("NODE_ENV", node_env);
         let refused = tsx(ALWAYS).output();
         assert_refused(&refused, "Running via tsx in production!");

@@ -33,9 +33,27 @@ fn every_signal_reaches_the_worker(shim: Shim) -> Result<(), String> {
         let line = running.try_line()?;
         let expected = format!("{signal} from {sender}");
         holds(line == expected, || format!("{line} and not {expected}"))?;
+        if !sender_is_pid_1 && SUSPENDING.contains(&signal) {
+            // The shim is suspended by it as well, and goes on together with the worker.
+            is_in_state(&running, sender, "T")?;
+            running.try_signal(libc::SIGCONT)?;
+            let line = running.try_line()?;
+            let expected = format!("{} from {sender}", libc::SIGCONT);
+            holds(line == expected, || format!("{line} and not {expected}"))?;
+        }
     }
     let ended = running.try_end()?;
     holds(ended.code == 0, || format!("{ended:?}"))
+}
+
+/// What suspends a job; signal(7).
+const SUSPENDING: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Waits until a process is in a state that begins with this letter; proc_pid_status(5).
+fn is_in_state(running: &Running, pid: i32, letter: &str) -> Result<(), String> {
+    running.within(&format!("{pid} in state {letter}"), || {
+        status_field(pid, "State")?.starts_with(letter).then_some(())
+    })
 }
 
 #[test]
@@ -56,11 +74,17 @@ fn every_signal_that_can_be_caught_reaches_the_worker() {
 fn each_signal_reaches(worker: &[&str], signals: &[i32]) {
     for shim in [Shim::command("run"), Shim::command("run").pid1()] {
         // A shell can't trap what was ignored when it started.
-        let mut running = shim.worker(worker).under::<&str>([]).spawn();
+        let mut running = shim.clone().worker(worker).under::<&str>([]).spawn();
         running.expect_line("ready");
+        let is_pid_1 = shim.has_pid1();
         for signal in signals {
             running.signal(*signal);
             running.expect_line(&signal.to_string());
+            if !is_pid_1 && SUSPENDING.contains(signal) {
+                is_in_state(&running, running.pid(), "T").unwrap();
+                running.signal(libc::SIGCONT);
+                running.expect_line(&libc::SIGCONT.to_string());
+            }
         }
         assert_eq!(running.end().code, 0);
     }

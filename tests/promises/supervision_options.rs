@@ -3,7 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
+use nix::libc::{
+    SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
+    SIGWINCH,
+};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -88,6 +91,12 @@ fn a_rewritten_signal_arrives_as_another_or_not_at_all() {
             shim.signal(sent);
             if let Some(arrives) = arrives {
                 shim.expect_line(&format!("{arrives} from {pid}"));
+            }
+            if [SIGTSTP, SIGTTIN, SIGTTOU].contains(&sent) {
+                // Whatever the worker gets, the shim is suspended, as dumb-init is.
+                let state = || status_field(pid, "State")?.starts_with('T').then_some(());
+                eventually("a suspended shim", state);
+                shim.signal(SIGCONT);
             }
             shim.signal(SIGINT);
             shim.expect_line(&format!("2 from {pid}"));

@@ -198,7 +198,7 @@ fn a_script_around_the_shim_is_suspended_with_it() {
 #[test]
 fn ctrl_z_does_not_freeze_a_worker_that_no_shell_could_continue() {
     let mut terminal = Terminal::docker_run_it(Shim::command("run").worker(["cat"]));
-    terminal.expect("are not set\r\n");
+    terminal.expect("let it start\r\n");
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_Z);
     terminal.expect("^Z");
@@ -358,7 +358,7 @@ fn the_terminal_comes_back_from_a_worker_that_has_ended() {
 fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
     let mut terminal = script("SHIM run -- /nowhere; SHIM run -- cat; echo over");
     terminal.expect("is not found");
-    terminal.expect("are not set\r\n");
+    terminal.expect("let it start\r\n");
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_D);
     terminal.expect("over");
@@ -387,7 +387,7 @@ fn the_shims_lines_and_the_workers_stay_whole_on_a_terminal() {
     let script = "i=0; while [ $i -lt 300 ]; do (: &); echo line $i; i=$((i + 1)); done; echo over";
     let shim = Shim::command("run").options(["--warn-on-reap"]).worker(["sh", "-c", script]);
     let mut terminal = Terminal::docker_run_it(shim);
-    terminal.expect("are not set\r\n");
+    terminal.expect("let it start\r\n");
     let text = terminal.expect("over\r\n");
     let reaped = |line: &str| {
         line.starts_with("[version] Reaped process ") && line.ends_with(": exit status: 0")

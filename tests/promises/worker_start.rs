@@ -434,7 +434,10 @@ fn the_worker_finds_signals_as_without_the_shim(
     };
     let without = field(&shim.without_shim(), "SigIgn")?;
     holds(without == ignored, || format!("without the shim {without:x} is ignored"))?;
-    for (name, expected) in [("SigBlk", 0), ("SigIgn", ignored), ("SigCgt", 0), ("SigPnd", 0)] {
+    let without = field(&shim.without_shim(), "SigBlk")?;
+    holds(without == blocked, || format!("without the shim {without:x} is blocked"))?;
+    for (name, expected) in [("SigBlk", blocked), ("SigIgn", ignored), ("SigCgt", 0), ("SigPnd", 0)]
+    {
         let found = field(&shim, name)?;
         holds(found == expected, || format!("{name} is {found:016x} and not {expected:016x}"))?;
     }
@@ -442,7 +445,7 @@ fn the_worker_finds_signals_as_without_the_shim(
 }
 
 #[test]
-fn the_workers_mask_is_empty_and_its_dispositions_are_those_of_the_shims_start() {
+fn the_workers_mask_and_dispositions_are_those_of_the_shims_start() {
     use the_worker_finds_signals_as_without_the_shim as check;
     let redis = Redis::start();
     let set = |signals: &[i32]| signals.iter().fold(0, |set, signal| set | 1 << (signal - 1));
