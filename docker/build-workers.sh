@@ -12,7 +12,8 @@ the SHA to deploy. --allow-dirty builds uncommitted changes, as <sha>-dirty, whi
 In the environment:
   WORKER_IMAGE  what the images are called, without tag; the OCR one ends in -ocr (fiskai-worker)
   BASE_IMAGE    what they are built on (node:22-slim)
-  WORKER_DIR    the folder with the worker's code (docker/sample-worker)
+  WORKER_DIR    the folder with the worker's code (docker/sample-worker); in another repository it is
+                named by that one's SHA
   GUARD_IMAGE   an image that has /version-guard; unset: built from docker/Dockerfile.guard
   VERSION_GUARD_ENFORCE=always, VERSION_GUARD_REQUIRE_EXPECTED=true  the policy to seal
 USAGE
@@ -21,6 +22,16 @@ USAGE
 die() {
     echo "build-workers: $*" >&2
     exit 1
+}
+
+# The checkout that a folder is in.
+checkout_of() { # FOLDER
+    if ! git -C "$1" rev-parse --show-toplevel 2>"$complaint"; then
+        if grep -q "dubious ownership" "$complaint"; then
+            die "git does not trust $1, which belongs to another user: git config --global --add safe.directory '*', or build as its owner"
+        fi
+        die "$1 is in no git checkout: there is no SHA to name the images by"
+    fi
 }
 
 allow_dirty=no
@@ -32,20 +43,41 @@ for argument; do
     esac
 done
 
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(git -C "$here" rev-parse --show-toplevel) ||
-    die "$here is in no git checkout: there is no SHA to name the images by"
+complaint=$(mktemp)
+trap 'rm -f "$complaint"' EXIT
+here=$(cd "$(dirname "$0")" && pwd -P)
+root=$(checkout_of "$here")
 cd "$root"
 
-GIT_SHA=$(git rev-parse --verify HEAD) || die "$root has no commit yet: there is no SHA to name the images by"
-short=$(git rev-parse --short=7 HEAD)
-if [ -n "$(git status --porcelain)" ]; then
-    [ "$allow_dirty" = yes ] || die "$root has uncommitted changes (git status): commit them, or see --help"
+# The repository of the worker's code, whose commit the images are: this one, or another.
+code=$root
+if [ -n "${WORKER_DIR:-}" ]; then
+    folder=$(cd "$WORKER_DIR" 2>/dev/null && pwd -P) || die "WORKER_DIR is $WORKER_DIR: there is no such folder"
+    code=$(checkout_of "$folder")
+    WORKER_DIR=${folder#"$code"}
+    WORKER_DIR=.${WORKER_DIR%/}
+fi
+
+GIT_SHA=$(git -C "$code" rev-parse --verify HEAD) || die "$code has no commit yet: there is no SHA to name the images by"
+short=$(git -C "$code" rev-parse --short=7 HEAD)
+if [ -n "$(git -C "$code" status --porcelain)" ]; then
+    if [ "$allow_dirty" = no ]; then
+        git -C "$code" status --short >&2
+        die "$code has uncommitted changes: commit them, put what is no code into .gitignore, or see --help"
+    fi
     GIT_SHA=$GIT_SHA-dirty
     short=$short-dirty
 fi
 BUILD_DATE=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 export GIT_SHA BUILD_DATE
+
+# A builder in a container of its own sees no image of the engine's, and keeps what it builds.
+load=
+if [ -n "${BUILDX_BUILDER:-}" ] && ! docker buildx inspect | grep -q '^Driver: *docker$'; then
+    [ -n "${GUARD_IMAGE:-}" ] ||
+        die "the builder $BUILDX_BUILDER sees no local image such as the guard's: unset BUILDX_BUILDER, or push the guard image and set GUARD_IMAGE to where it is"
+    load=--load
+fi
 
 image=${WORKER_IMAGE:-fiskai-worker}
 if [ -z "${GUARD_IMAGE:-}" ]; then
@@ -60,8 +92,12 @@ for name in BASE_IMAGE WORKER_DIR VERSION_GUARD_ENFORCE VERSION_GUARD_REQUIRE_EX
     eval "value=\${$name:-}"
     [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
 done
-docker build -f Dockerfile.worker "$@" --build-arg WITH_OCR=false -t "$image:$short" -t "$image:latest" .
-docker build -f Dockerfile.worker "$@" --build-arg WITH_OCR=true -t "$image-ocr:$short" -t "$image-ocr:latest" .
+cd "$code"
+build() { # OPTION…
+    docker build ${load:+"$load"} -f "$root/Dockerfile.worker" "$@" .
+}
+build "$@" --build-arg WITH_OCR=false -t "$image:$short" -t "$image:latest"
+build "$@" --build-arg WITH_OCR=true -t "$image-ocr:$short" -t "$image-ocr:latest"
 
 cat <<SUMMARY
 

@@ -1,5 +1,8 @@
 //! `run`: the whole program, in the order in which the README tells it.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 use tracing::{error, info, warn};
 
@@ -66,7 +69,7 @@ fn start(
             warn!(
                 "No process is left for the worker beside the registrar's thread: it runs unregistered. Allow one more (--pids-limit, pids.max, RLIMIT_NPROC)"
             );
-            supervisor.start(command)
+            start_when_there_is_room(command, supervisor)
         }
         started => started,
     };
@@ -77,6 +80,24 @@ fn start(
             failure.exit()
         }
     })
+}
+
+/// Starts the worker once the kernel has counted the end of a thread, which takes it a moment.
+fn start_when_there_is_room(
+    command: &WorkerCommand,
+    supervisor: &mut Supervisor,
+) -> Result<Worker, NoWorker> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match supervisor.start(command) {
+            Err(NoWorker::NotStarted(SpawnError::NoProcess(Errno::EAGAIN)))
+                if Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(1));
+            }
+            started => return started,
+        }
+    }
 }
 
 /// The instance of a worker that has ended leaves the registry; of one that never was, everything is

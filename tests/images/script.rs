@@ -139,3 +139,79 @@ fn an_argument_that_it_does_not_know_is_a_usage_error() {
     assert!(said.stderr.starts_with("Usage: "), "{}", said.stderr);
     assert_eq!(docker.calls(), [""; 0]);
 }
+
+/// As the README suggests it for the two variables of a deployment.
+#[test]
+fn a_dotenv_file_makes_no_tree_dirty_and_gets_into_no_image() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    fs::write(checkout.path(".env"), "GIT_SHA_SHORT=a1b2c3d\n").unwrap();
+    let said = docker.run(&mut script(&checkout));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let ignored = fs::read_to_string(checkout.path(".dockerignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == "**/.env"), "{ignored}");
+}
+
+/// git's own safety: a checkout of another user's, as a mounted one is in a CI container.
+#[test]
+fn a_checkout_of_another_users_is_told_as_that() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    run(Command::new("chown").args(["-R", "1000:1000"]).arg(checkout.path("")));
+    let mut script = script(&checkout);
+    let said = docker.run(script.env("HOME", "/nonexistent").env_remove("GIT_CONFIG_GLOBAL"));
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stderr.contains("belongs to another user"), "{}", said.stderr);
+    assert!(said.stderr.contains("safe.directory"), "{}", said.stderr);
+    assert_eq!(docker.calls(), [""; 0]);
+}
+
+#[test]
+fn a_builder_in_a_container_of_its_own_is_explained_or_loads_what_it_builds() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let said = docker.run(script(&checkout).env("BUILDX_BUILDER", "remote"));
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stderr.contains("builder remote sees no local image"), "{}", said.stderr);
+    let mut with_guard = script(&checkout);
+    with_guard.env("BUILDX_BUILDER", "remote").env("GUARD_IMAGE", "registry.example/guard");
+    let said = docker.run(&mut with_guard);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let builds: Vec<_> =
+        docker.calls().into_iter().filter(|call| call.starts_with("build ")).collect();
+    assert_eq!(builds.len(), 2, "{builds:#?}");
+    assert!(builds.iter().all(|call| call.contains(" --load ")), "{builds:#?}");
+}
+
+#[test]
+fn a_worker_from_another_repository_is_named_by_that_ones_commit() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let other = new_folder();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-C"];
+        let said = run(Command::new("git").args(identity).arg(other.path()).args(arguments));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        said.stdout.trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    fs::create_dir_all(other.path().join("services/worker")).unwrap();
+    fs::write(other.path().join("services/worker/worker.py"), "print('hello')\n").unwrap();
+    git(&["add", "-A"]);
+    git(&["commit", "-q", "-m", "A worker"]);
+    let sha = git(&["rev-parse", "HEAD"]);
+    let mut script = script(&checkout);
+    let said = docker.run(script.env("WORKER_DIR", other.path().join("services/worker")));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains(&format!("\nGIT_SHA: {sha}\n")), "{}", said.stdout);
+    let calls = docker.calls();
+    let dockerfile = checkout.path("Dockerfile.worker");
+    for call in &calls[1..] {
+        assert!(call.contains("--build-arg WORKER_DIR=./services/worker "), "{call}");
+        assert!(
+            call.contains(&format!("-f {}", dockerfile.canonicalize().unwrap().display())),
+            "{call}"
+        );
+        assert!(call.ends_with(&format!("[{sha}]")), "{call}");
+    }
+    fs::write(other.path().join("new"), "").unwrap();
+    let said = docker.run(&mut script);
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stderr.contains("uncommitted changes"), "{}", said.stderr);
+}

@@ -261,3 +261,41 @@ fn the_seal_is_the_one_file_that_the_shim_opens() {
     let opened: Vec<&str> = own.filter_map(|call| call.split('"').nth(1)).collect();
     assert_eq!(opened, ["/etc/version-guard/image.json"], "{calls}");
 }
+
+/// Who else can write the seal could say that any code is the expected one. The control is the last.
+#[test]
+fn a_seal_counts_only_when_it_is_roots_alone() {
+    let sealed = || Sandbox::new().sealed(seal(SEALED));
+    let path = "/etc/version-guard";
+    for (change, reason) in [
+        (format!("chown 1000 {path}/image.json"), "owned by uid 1000"),
+        (format!("chown 65534 {path}/image.json"), "unmapped root"),
+        (format!("chmod 0464 {path}/image.json"), "mode 0464"),
+        (format!("chmod 0446 {path}/image.json"), "mode 0446"),
+        (format!("chown 1000 {path}"), "/etc/version-guard is owned by uid 1000"),
+        (format!("chmod 0775 {path}"), "/etc/version-guard can be written by others"),
+        (format!("chmod 1777 {path}"), "/etc/version-guard can be written by others"),
+    ] {
+        for shim in [shim().production(OTHER), shim().env("GIT_SHA", OTHER)] {
+            let ended = shim.inside(sealed().with(&change)).output();
+            assert_refused_as_unknown(&ended, reason);
+        }
+    }
+    for change in
+        ["true".into(), format!("chgrp 1000 {path}/image.json"), format!("chmod 0755 {path}")]
+    {
+        assert_seen(&shim().inside(sealed().with(&change)).output(), &format!("{SEALED} {DATE}"));
+    }
+}
+
+#[test]
+fn a_seal_behind_a_link_that_leads_nowhere_or_as_an_array_is_no_seal_that_counts() {
+    let sandbox = Sandbox::new().seal_folder();
+    let dangling =
+        "umount /etc/version-guard; rmdir /etc/version-guard; ln -s /gone /etc/version-guard";
+    let ended = shim().production(OTHER).inside(sandbox.with(dangling)).output();
+    assert_refused_as_unknown(&ended, "No such file");
+    let array = format!(r#" ["{SEALED}", "{DATE}", null, false]"#);
+    let ended = shim().production(OTHER).inside(Sandbox::new().sealed(array)).output();
+    assert_refused_as_unknown(&ended, "no JSON object");
+}

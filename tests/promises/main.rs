@@ -21,6 +21,7 @@ mod seal_command;
 mod seal_policy;
 mod signals;
 mod supervision_options;
+mod suspension;
 mod terminal;
 mod values;
 mod verify_command;

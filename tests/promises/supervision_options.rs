@@ -413,3 +413,75 @@ fn a_malformed_option_is_a_usage_error_that_names_it_its_value_and_what_is_right
         }
     }
 }
+
+#[test]
+fn any_signal_that_asks_to_end_starts_the_stop_timeout() {
+    // The echo worker ends on SIGKILL alone.
+    for (signal, starts) in
+        [(SIGHUP, true), (SIGQUIT, true), (34 + 3, true), (SIGUSR1, false), (SIGWINCH, false)]
+    {
+        let mut shim = Shim::run(["echo", "64"]).options(["--stop-timeout", "200ms"]).spawn();
+        shim.expect_line("ready");
+        shim.signal(signal);
+        if starts {
+            assert_eq!(shim.end().code, 128 + SIGKILL, "{signal}");
+        } else {
+            assert!(shim.line().starts_with(&signal.to_string()));
+            std::thread::sleep(Duration::from_millis(400));
+            assert!(shim.runs(), "{signal}");
+        }
+    }
+}
+
+/// A worker in a shell that ends, and a process in its group that tells what it gets.
+fn with_a_companion() -> Shim {
+    let script = format!("{} echo 15 & read line; exit 5", fixture("worker").display());
+    Shim::command("run").worker(["sh", "-c", &script])
+}
+
+/// dumb-init's way; the control is the worker's scope.
+#[test]
+fn in_group_scope_the_workers_end_asks_the_rest_of_its_group_to_end() {
+    for (scope, told) in [("group", true), ("worker", false)] {
+        for grace in [&[][..], &["--reap-grace", "20s"]] {
+            let shim = with_a_companion().options(["--signal-scope", scope]).options(grace);
+            let (mut shim, stdin) = shim.spawn_with_stdin();
+            shim.expect_line("ready");
+            let companion = children(shim.worker_pid())[0];
+            drop(stdin);
+            if told || !grace.is_empty() {
+                // Once, and no SIGCONT: it was not stopped.
+                let ended = shim.end();
+                assert_eq!(ended.code, 5);
+                assert_eq!(ended.stdout.matches("from").count(), 1, "{ended:?}");
+                assert!(ended.stdout.contains("15 from"), "{ended:?}");
+            } else {
+                eventually("the shim's end", || (!shim.runs()).then_some(()));
+                assert!(status_field(companion, "State").is_some(), "left alone");
+                kill(companion, SIGTERM);
+                assert_eq!(shim.end().stdout.matches("15 from").count(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn while_the_shim_waits_for_descendants_the_instance_has_said_goodbye() {
+    let redis = crate::common::Redis::start();
+    let script = format!("{} echo 64 & read line; exit 5", fixture("worker").display());
+    let shim = Shim::command("run").worker(["sh", "-c", &script]).registers("left", redis.url());
+    let shim = shim.env("GIT_SHA", crate::common::SHA).env("VERSION_GUARD_HEARTBEAT", "100ms");
+    let shim = shim.options(["--reap-grace", "1h"]).pid1();
+    let (mut shim, stdin) = shim.spawn_with_stdin();
+    shim.expect_line("ready");
+    assert_eq!(redis.cli(["ZCARD", "fiskai:workers"]), "1");
+    drop(stdin);
+    assert!(shim.line().starts_with("15 from"));
+    eventually("the goodbye", || (redis.cli(["ZCARD", "fiskai:workers"]) == "0").then_some(()));
+    // Past several heartbeats nothing has come back, and the shim still waits.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(redis.cli(["KEYS", "*instance*"]), "");
+    assert!(shim.runs());
+    shim.signal(SIGTERM);
+    assert_eq!(shim.end().code, 5);
+}

@@ -616,3 +616,116 @@ fn when_no_process_can_be_made_it_says_so_once_and_ends_with_125() {
     assert!(ended.stderr.contains("The worker's process can't be made"), "{ended:?}");
     assert_eq!(nobody().behind(["prlimit", "--nproc=10000"]).output().code, 7);
 }
+
+/// A race of the shim's own with the worker, unless it is at / before the worker is executed.
+#[test]
+fn the_shim_is_at_the_root_before_the_workers_first_instruction() {
+    let folder = Folder::new();
+    for _ in 0..50 {
+        let shim = Shim::command("run").worker(["readlink", "/proc/1/cwd", "/proc/self/cwd"]);
+        let shim = shim.behind(first(&format!("cd '{}'", folder.path("").display()))).pid1();
+        let own: PathBuf = folder.path("").components().collect();
+        assert_eq!(shim.output().stdout, format!("/\n{}\n", own.display()));
+    }
+}
+
+/// Relative names are looked for where the shim was started.
+#[test]
+fn a_worker_by_a_relative_name_and_a_script_without_an_interpreter_line_are_found_in_the_directory()
+{
+    let folder = Folder::new();
+    let script = folder.file("script.sh", "exit 9\n");
+    folder.program("script", &script, "755");
+    for (worker, code) in [("./script", 9), ("./nowhere", 127), ("./script.sh", 126)] {
+        let cd = first(&format!("cd '{}'", folder.path("").display()));
+        let ended = Shim::command("run").worker([worker]).behind(cd).output();
+        assert_eq!(ended.code, code, "{ended:?}");
+    }
+}
+
+/// sd_listen_fds(3), sd_watchdog_enabled(3).
+#[test]
+fn what_named_the_shim_to_a_service_names_the_worker() {
+    let export = "export LISTEN_PID=$$ WATCHDOG_PID=$$ OTHER_PID=$$; exec \"$@\"";
+    let worker = ["sh", "-c", "echo $LISTEN_PID $WATCHDOG_PID $OTHER_PID $$ $PPID"];
+    let ended = Shim::command("run").worker(worker).behind(["sh", "-c", export, "sh"]).output();
+    let pids: Vec<&str> = ended.stdout.split_whitespace().collect();
+    let [listen, watchdog, other, worker, shim] = pids[..] else { panic!("{ended:?}") };
+    assert_eq!((listen, watchdog, other), (worker, worker, shim), "{ended:?}");
+    let strangers = Shim::command("run").worker(["sh", "-c", "echo $LISTEN_PID $WATCHDOG_PID"]);
+    let ended = strangers.env("LISTEN_PID", "4194999").env("WATCHDOG_PID", "x").output();
+    assert_eq!(ended.stdout, "4194999 x\n");
+}
+
+/// RLIMIT_NPROC counts threads as well; the control has room for one more.
+#[test]
+fn the_registrars_thread_gives_way_to_the_worker_where_there_is_room_for_one() {
+    let redis = crate::common::Redis::start();
+    for (limit, registered) in [(2, false), (3, true)] {
+        // A user of the test's own: the limit counts all that a user has.
+        let user = 54_000 + limit;
+        let ended = Shim::run(EXIT_7)
+            .registers("crowded", redis.url())
+            .behind(["setpriv", &format!("--reuid={user}"), "--clear-groups", "--"])
+            .behind(["prlimit", &format!("--nproc={limit}")])
+            .output();
+        assert_eq!(ended.code, 7, "{ended:?}");
+        assert_eq!(ended.stderr.contains("it runs unregistered"), !registered, "{ended:?}");
+    }
+    assert_eq!(redis.cli(["ZCARD", "fiskai:workers"]), "0");
+}
+
+/// Each way to have no worker names its usual cause and a remedy, in one sentence.
+#[test]
+fn a_worker_that_can_not_be_executed_is_told_with_its_usual_cause() {
+    let folder = Folder::new();
+    let file = |name: &str, content: &[u8], mode: &str| {
+        let source = folder.file(&format!("{name}.source"), content);
+        folder.program(name, &source, mode).display().to_string()
+    };
+    let mut foreign = fs::read("/bin/true").unwrap();
+    foreign[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    let loader = fs::read("/bin/true").unwrap();
+    let with_loader = |path: &[u8]| {
+        let mut program = loader.clone();
+        let at = program.windows(8).position(|bytes| bytes == b"/lib64/l").unwrap();
+        program[at..=at + path.len()].copy_from_slice(&[path, b"\0"].concat());
+        program
+    };
+    let cases = [
+        (vec!["node dist/worker.js".to_owned()], 127, "one string with blanks"),
+        (vec![file("windows", b"#!/bin/sh\r\nexit 7\r\n", "755")], 126, r"'#!/bin/sh\r'"),
+        (
+            vec![file("interpreter", b"#!/usr/bin/nowhere -x\n", "755")],
+            126,
+            "asks for '/usr/bin/nowhere -x'",
+        ),
+        (vec![file("foreign", &foreign, "755")], 126, "a program of aarch64's"),
+        (vec![file("macos", b"\xcf\xfa\xed\xfe\x07\0\0\x01", "755")], 126, "a program of macOS's"),
+        (
+            vec![file("musl", &with_loader(b"/lib/ld-musl-x86_64.so"), "755")],
+            126,
+            "built on Alpine",
+        ),
+        (vec![file("glibc", &with_loader(b"/lib/ld-linux-nowhere"), "755")], 126, "glibc's"),
+        (vec![file("plain", b"exit 7\n", "644")], 126, "no executable bit"),
+        (vec!["/etc".into()], 126, "is a directory"),
+    ];
+    for (worker, code, cause) in cases {
+        let ended = Shim::command("run").worker(&worker).env("GIT_SHA", "a1b2c3d").output();
+        assert_eq!(ended.code, code, "{ended:?}");
+        let [_, sentence] = ended.lines()[..] else { panic!("{ended:?}") };
+        assert!(sentence.contains(cause), "{cause}: {sentence}");
+    }
+}
+
+#[test]
+fn no_command_at_all_is_told_with_its_usual_cause() {
+    for shim in [Shim::command("run"), Shim::command("run").options(["--"])] {
+        let ended = shim.output();
+        assert_eq!(ended.code, 125, "{ended:?}");
+        for part in ["discards the CMD of the base image", "entrypoint:", "command:"] {
+            assert!(ended.lines()[0].contains(part), "{ended:?}");
+        }
+    }
+}
