@@ -194,6 +194,7 @@ fn what_lies_on_a_noexec_mount_is_126() {
         let shim = Shim::command("run").worker([&worker]).arguments(EXIT_7).inside(sandbox);
         let ended = shim.output();
         assert_eq!(ended.code, code, "{ended:?}");
+        assert_eq!(ended.stderr.contains("mounted noexec"), code == 126, "{ended:?}");
     }
 }
 
