@@ -169,6 +169,7 @@ mod tests {
             build_date: "today".into(),
             enforce: None,
             require_expected: false,
+            code: None,
         };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
         let after = for_worker(before, &identity);

@@ -1,9 +1,11 @@
 //! The options of `seal`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::run::Policy;
-use super::value::{Value, text, unless_empty};
+use super::value::{List, Value, paths, text, unless_empty};
 
 #[derive(Debug, Args)]
 #[command(mut_args(unless_empty))]
@@ -22,4 +24,15 @@ pub struct Seal {
 
     #[command(flatten)]
     pub policy: Policy,
+
+    /// Seal this folder or file: a worker whose code is another is refused; repeatable, or separated by
+    /// colons
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "VERSION_GUARD_CODE", hide_env_values = true, value_parser = Value(paths))]
+    pub code: Vec<List<PathBuf>>,
+
+    /// Leave this out of the sealed code, such as a folder for data; repeatable, or separated by colons
+    #[arg(long, value_name = "PATH")]
+    #[arg(env = "VERSION_GUARD_CODE_EXCEPT", hide_env_values = true, value_parser = Value(paths))]
+    pub except: Vec<List<PathBuf>>,
 }

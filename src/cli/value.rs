@@ -1,8 +1,10 @@
 //! How a value of an option is read, whether it comes from the command line or from the environment.
 
+use std::convert::Infallible;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -160,6 +162,16 @@ where
         .map(|item| item.parse().map_err(|expected| format!("'{}': {expected}", Escape(item))))
         .collect::<Result<_, _>>()
         .map(List)
+}
+
+/// Paths, separated by colons as those of PATH are.
+///
+/// # Errors
+/// None: what is no path is found out where it is looked for.
+#[allow(clippy::unnecessary_wraps)]
+pub fn paths(text: &str) -> Result<List<PathBuf>, Infallible> {
+    let paths = text.split(':').map(clean).filter(|path| !path.is_empty());
+    Ok(List(paths.map(PathBuf::from).collect()))
 }
 
 #[cfg(test)]

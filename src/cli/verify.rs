@@ -10,6 +10,8 @@ use super::value::{List, Value, duration, list, switch, text, unless_empty, word
 use crate::registry::{KeyPrefix, WorkerType};
 use crate::verify::Format;
 
+// Each switch is an option of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 #[command(after_help = VERIFY_ENVIRONMENT, mut_args(unless_empty))]
 pub struct Verify {
@@ -62,6 +64,11 @@ pub struct Verify {
     #[arg(env = "VERSION_GUARD_DEAD_FOR", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]
     pub dead_for: Duration,
+
+    /// Accept workers of one SHA with different sealed code, as of two builds of one commit
+    #[arg(long, env = "VERSION_GUARD_ALLOW_DIVERGED", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub allow_diverged: bool,
 
     /// At most this long for one reading
     #[arg(long, value_name = "DURATION", default_value = "10s")]

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::guard::{Expectation, Finding, Verdict};
-use crate::image::{Enforce, ImageIdentity, Policy};
+use crate::guard::{Expectation, Finding, Verdict, Violation};
+use crate::image::{Difference, Enforce, ImageIdentity, Policy, inspect};
 use crate::log::LogFormat;
 use crate::output;
 use crate::system::environment::Environment;
@@ -27,7 +27,8 @@ pub fn check(
     signals::restore_mask();
     let identity = config::identity(environment);
     let expectation = config::expectation(environment, options.policy);
-    let verdict = Verdict::new(&identity, &expectation, &options.command);
+    let code = identity.code.as_ref().map(inspect);
+    let verdict = Verdict::new(&identity, &expectation, &options.command, code.as_ref());
     let output = Output::new(&identity, &expectation, &verdict);
     let text = match format {
         LogFormat::Text => output.to_string(),
@@ -50,7 +51,11 @@ struct Output {
     require_expected: bool,
     production: bool,
     expected_git_sha: Option<String>,
+    /// The sealed code's digest, where code is sealed.
+    code_sha256: Option<String>,
     guards: Vec<GuardLine>,
+    /// The first paths that differ from the sealed code, and how.
+    differences: Vec<String>,
     starts: bool,
 }
 
@@ -74,6 +79,14 @@ impl Output {
             };
             GuardLine { guard, verdict, why }
         });
+        let named = verdict.findings().filter_map(|(_, finding)| match finding {
+            Finding::Refused(Violation::Code { found })
+            | Finding::Tolerated(Violation::Code { found }) => Some(&found.named),
+            _ => None,
+        });
+        let differences = named
+            .flatten()
+            .map(|Difference { path, what }| format!("{}: {what}", String::from_utf8_lossy(path)));
         let policy = identity.policy.and(expectation.policy);
         Self {
             git_sha: identity.git_sha.to_string(),
@@ -84,7 +97,9 @@ impl Output {
             require_expected: policy.require_expected,
             production: expectation.production.is_production(),
             expected_git_sha: expectation.git_sha.clone(),
+            code_sha256: identity.code.as_ref().map(|code| code.sha256.clone()),
             guards: guards.collect(),
+            differences: differences.collect(),
             starts: verdict.lets_start(),
         }
     }
@@ -107,10 +122,16 @@ impl fmt::Display for Output {
             "Expected SHA: {}",
             or_none(self.expected_git_sha.as_deref().unwrap_or_default())
         )?;
+        if let Some(code) = &self.code_sha256 {
+            writeln!(f, "Sealed code:  {}", Escape(code))?;
+        }
         writeln!(f, "Production:   {}", if self.production { "yes" } else { "no" })?;
         writeln!(f)?;
         for GuardLine { guard, verdict, why } in &self.guards {
             writeln!(f, "  [{}] {guard}: {why}", verdict.to_uppercase())?;
+        }
+        for difference in &self.differences {
+            writeln!(f, "      {}", Escape(difference))?;
         }
         writeln!(f)?;
         f.write_str(if self.starts {

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::escape::Escape;
 use crate::exit::Exit;
 use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
-use crate::image::ImageIdentity;
+use crate::image::{ImageIdentity, Inspection, Inspector, SealedCode, inspect};
 use crate::registry::{Registrar, Registration};
 use crate::supervisor::{NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand};
 use crate::system::environment::Environment;
@@ -23,10 +23,10 @@ use crate::system::environment::Environment;
 pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> {
     let signals = Signals::since_entry()?;
     let config = Config::new(options, environment);
-    if !guards_let_start(&config) {
-        return Ok(Exit::Refused);
+    let mut supervisor = Supervisor::new(config.supervision.clone(), signals);
+    if let Err(exit) = pass_guards(&config, &mut supervisor) {
+        return Ok(exit);
     }
-    let mut supervisor = Supervisor::new(config.supervision, signals);
     let mut registrar = register(config.registration, &config.identity, &mut supervisor);
     announce_start(&config.identity, &config.expectation, registrar.as_ref());
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
@@ -36,11 +36,26 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     Ok(exit)
 }
 
-fn guards_let_start(config: &Config) -> bool {
+/// Reads what the guards judge by, and judges, unless a signal ends the run meanwhile.
+fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<(), Exit> {
     let Config { identity, expectation, worker, .. } = config;
-    let verdict = Verdict::new(identity, expectation, &worker.arguments);
+    let code = match &identity.code {
+        Some(code) => Some(inspect_code(code, supervisor)?),
+        None => None,
+    };
+    let verdict = Verdict::new(identity, expectation, &worker.arguments, code.as_ref());
     announce_verdict(identity, expectation, &verdict);
-    verdict.lets_start()
+    if verdict.lets_start() { Ok(()) } else { Err(Exit::Refused) }
+}
+
+/// What differs from the sealed code. However much there is to read, a signal ends the run at once.
+fn inspect_code(code: &SealedCode, supervisor: &mut Supervisor) -> Result<Inspection, Exit> {
+    let Some(inspector) = Inspector::start(code.clone()) else { return Ok(inspect(code)) };
+    supervisor.wait_for(inspector.done(), None);
+    match supervisor.interrupted_by() {
+        Some(signal) => Err(Exit::Interrupted(signal.number())),
+        None => Ok(inspector.finish()),
+    }
 }
 
 /// Waits for the first attempt, whatever comes of it, unless a signal ends the run.
@@ -50,7 +65,7 @@ fn register(
     supervisor: &mut Supervisor,
 ) -> Option<Registrar> {
     let mut registrar = Registrar::start(registration, identity)?;
-    supervisor.wait_for(registrar.first_attempt(), registrar.patience());
+    supervisor.wait_for(registrar.first_attempt(), Some(registrar.patience()));
     registrar.hear_of_first_attempt();
     Some(registrar)
 }
@@ -182,6 +197,7 @@ fn announce_refusal(violation: &Violation) {
         expected_sha = violation.expected_sha(),
         argument = violation.argument(),
         reason = violation.reason(),
+        differences = violation.differences(),
         "{}",
         violation.refusal()
     );

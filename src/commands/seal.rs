@@ -1,11 +1,13 @@
 //! `seal`: writes the image's identity into the image.
 
+use std::path::PathBuf;
+
 use tracing::{info, warn};
 
-use crate::cli;
+use crate::cli::{self, List};
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::image::{Seal, is_commit, is_dirty, meaningful};
+use crate::image::{MANIFEST, Seal, is_commit, is_dirty, meaningful};
 use crate::system::signals;
 
 /// Seals what the options say.
@@ -14,21 +16,42 @@ use crate::system::signals;
 /// The seal can't be written.
 pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
     signals::restore_mask();
-    let seal = Seal {
+    let (code, except) = (flat(options.code), flat(options.except));
+    if code.is_empty() && !except.is_empty() {
+        anyhow::bail!(
+            "--except names what is left out of sealed code, and no --code says what is sealed"
+        );
+    }
+    let mut seal = Seal {
         git_sha: options.git_sha,
         build_date: options.build_date,
         enforce: options.policy.enforce,
         require_expected: options.policy.require_expected,
+        code: None,
     };
-    seal.write()?;
+    seal.write(&code, &except)?;
     announce(&seal);
     Ok(Exit::Done)
 }
 
 /// Logs what was sealed, and that production will refuse it when it says nothing.
+fn flat(lists: Vec<List<PathBuf>>) -> Vec<PathBuf> {
+    lists.into_iter().flat_map(|List(paths)| paths).collect()
+}
+
 fn announce(seal: &Seal) {
     let Seal { git_sha, build_date, .. } = seal;
     let policy = seal.policy();
+    if let Some(code) = &seal.code {
+        info!(
+            code_sha256 = code.sha256,
+            files = code.files,
+            links = code.links.len(),
+            "Sealed the code: {} files, {} links; manifest {MANIFEST}",
+            code.files,
+            code.links.len(),
+        );
+    }
     let meaningful = meaningful(git_sha);
     if meaningful.is_err() {
         warn!(

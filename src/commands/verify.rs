@@ -93,7 +93,12 @@ fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
             .map_err(|reason| CannotAsk::Required { path: path.clone(), reason })?;
         required.extend(types);
     }
-    Ok(Expected { git_sha, required, dead_for: options.dead_for })
+    Ok(Expected {
+        git_sha,
+        required,
+        dead_for: options.dead_for,
+        diverged_is_ok: options.allow_diverged,
+    })
 }
 
 /// The worker types in a file, one a line, or several with commas; `#` begins a comment.

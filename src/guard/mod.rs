@@ -7,7 +7,7 @@ mod violation;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::image::{GitSha, ImageIdentity, Policy, is_dirty, is_same};
+use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
 pub use production::Production;
 pub use violation::Violation;
@@ -44,13 +44,16 @@ struct Evidence<'a> {
     expectation: &'a Expectation,
     /// The worker command, or none (`check` without a command).
     command: &'a [OsString],
+    /// What differs from the sealed code; `None` where no code is sealed.
+    code: Option<&'a Inspection>,
 }
 
 /// A guard: its name and its rule.
 type Guard = (&'static str, fn(&Evidence) -> Finding);
 
 /// The guards, in the order in which they are applied.
-const GUARDS: [Guard; 3] = [("tsx", tsx), ("unknown", unknown), ("mismatch", mismatch)];
+const GUARDS: [Guard; 4] =
+    [("tsx", tsx), ("unknown", unknown), ("mismatch", mismatch), ("code", code)];
 
 impl Verdict {
     /// Applies all guards to a worker command, or to none (`check` without a command).
@@ -58,8 +61,9 @@ impl Verdict {
         identity: &'a ImageIdentity,
         expectation: &'a Expectation,
         command: &'a [OsString],
+        code: Option<&'a Inspection>,
     ) -> Self {
-        let evidence = Evidence { identity, expectation, command };
+        let evidence = Evidence { identity, expectation, command, code };
         Self(GUARDS.iter().map(|(name, guard)| (*name, guard(&evidence))).collect())
     }
 
@@ -137,13 +141,21 @@ fn mismatch(evidence: &Evidence) -> Finding {
     }
 }
 
+fn code(evidence: &Evidence) -> Finding {
+    match evidence.code {
+        None => Finding::Off("the image has sealed no code"),
+        Some(found) if found.total == 0 => Finding::Passed("the code is what was sealed"),
+        Some(found) => evidence.refuse_where_enforced(Violation::Code { found: found.clone() }),
+    }
+}
+
 impl Evidence<'_> {
     /// What the image and the deployment ask for together.
     fn policy(&self) -> Policy {
         self.identity.policy.and(self.expectation.policy)
     }
 
-    /// Whether the tsx and the unknown guard hold: in production, and where a policy says so.
+    /// Whether all guards hold, and not the mismatch guard alone: in production, and where a policy says so.
     fn is_enforced(&self) -> bool {
         self.expectation.production.is_production() || self.policy().enforce.is_some()
     }
@@ -172,6 +184,7 @@ mod tests {
             source: Source::Environment,
             overridden: None,
             policy: Policy::default(),
+            code: None,
         }
     }
 
@@ -190,7 +203,7 @@ mod tests {
     fn under(policy: Policy, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
         let expectation = expectation("", expected);
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command)
+        Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command, None)
     }
 
     const ALWAYS: Policy = Policy { enforce: Some(Enforce::Always), require_expected: false };
@@ -218,7 +231,7 @@ mod tests {
         let judged = |sealed: Policy, policy: Policy| {
             let image = ImageIdentity { policy: sealed, ..image("unknown") };
             let expectation = Expectation { policy, ..expectation("", None) };
-            let verdict = Verdict::new(&image, &expectation, &[]);
+            let verdict = Verdict::new(&image, &expectation, &[], None);
             verdict.violations().into_iter().cloned().collect::<Vec<_>>()
         };
         let [unknown, no_expectation] = &judged(Policy::default(), ALWAYS.and(EXPECTED))[..] else {
@@ -250,7 +263,7 @@ mod tests {
     fn verdict(node_env: &str, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
         let expectation = expectation(node_env, expected);
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        Verdict::new(&image(sha), &expectation, &command)
+        Verdict::new(&image(sha), &expectation, &command, None)
     }
 
     #[test]
@@ -275,7 +288,7 @@ mod tests {
     fn tsx_is_found_beside_bytes_that_are_not_text() {
         let expectation = expectation("production", None);
         let command = [OsString::from_vec(b"/\xff/tsx".to_vec())];
-        let verdict = Verdict::new(&image("a1b2c3d"), &expectation, &command);
+        let verdict = Verdict::new(&image("a1b2c3d"), &expectation, &command, None);
         assert!(matches!(finding(&verdict, "tsx"), Finding::Refused(_)));
     }
 

@@ -1,9 +1,9 @@
 //! A guard's "no", and the lines that operators search their logs for.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use crate::escape::Escape;
-use crate::image::{abbreviates, meaningful};
+use crate::image::{Difference, Inspection, abbreviates, meaningful};
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Violation {
     },
     /// Stale code: the image's SHA is not the expected one.
     Mismatch { image: String, expected: String },
+    /// Other code than the image has sealed.
+    Code { found: Inspection },
 }
 
 impl Violation {
@@ -30,6 +32,7 @@ impl Violation {
             Self::Tsx { .. } => "tsx",
             Self::Unknown { .. } | Self::Dirty { .. } => "unknown",
             Self::Mismatch { .. } | Self::NoExpectation { .. } => "mismatch",
+            Self::Code { .. } => "code",
         }
     }
 
@@ -53,6 +56,14 @@ impl Violation {
     pub fn argument(&self) -> Option<&str> {
         match self {
             Self::Tsx { argument } => Some(argument),
+            _ => None,
+        }
+    }
+
+    /// How many paths differ from the sealed code.
+    pub fn differences(&self) -> Option<u64> {
+        match self {
+            Self::Code { found } => Some(found.total),
             _ => None,
         }
     }
@@ -96,6 +107,7 @@ impl Violation {
                     "VERSION_GUARD_REQUIRE_EXPECTED or --require-expected asks for it"
                 }
             ),
+            Self::Code { found } => code_refusal(found),
             Self::Mismatch { image, expected } => {
                 let hint = hint(image, expected);
                 format!(
@@ -130,10 +142,44 @@ impl fmt::Display for Violation {
             Self::NoExpectation { sealed: false } => {
                 f.write_str("EXPECTED_GIT_SHA is not set, and the deployment requires it")
             }
+            Self::Code { found } => {
+                let Some(Difference { path, what }) = found.named.first() else {
+                    return f.write_str("The code differs from the image's seal");
+                };
+                let path = String::from_utf8_lossy(path);
+                write!(
+                    f,
+                    "The code differs from the image's seal: {}: {}",
+                    Escape(&path),
+                    Escape(what)
+                )?;
+                match found.total - 1 {
+                    0 => Ok(()),
+                    more => write!(f, ", and {more} more"),
+                }
+            }
             Self::Mismatch { image, expected } => {
                 write!(f, "The image's SHA is {}, not {}", Escape(image), Escape(expected))
             }
         }
+    }
+}
+
+fn code_refusal(found: &Inspection) -> String {
+    let mut text = String::from("FATAL: Worker code differs from the image's seal!\n");
+    for Difference { path, what } in &found.named {
+        let path = String::from_utf8_lossy(path);
+        let _ = writeln!(text, "  {}: {}", Escape(&path), Escape(what));
+    }
+    let named = found.named.len() as u64;
+    if found.total > named {
+        let _ = writeln!(text, "  and {} more", found.total - named);
+    }
+    text += "This worker is NOT running the code of its image. Exiting.\n";
+    text + if found.is_hidden {
+        "A volume or mount hides the code: take it out of the deployment, or renew it with the image (docker compose up --renew-anon-volumes, docker volume rm). What is no code is left out with seal --except."
+    } else {
+        "Recreate the container from its image (docker compose up -d --force-recreate), and change code by a new image alone."
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 
+use super::code::SealedCode;
 use super::policy::Policy;
 use super::seal::{PATH, Seal, SealError};
 use super::sha::{is_commit, meaningful};
@@ -54,6 +55,8 @@ pub struct ImageIdentity {
     pub overridden: Option<String>,
     /// What the seal asks of the guards; nothing without a seal.
     pub policy: Policy,
+    /// What the seal says of the image's code, where that was sealed.
+    pub code: Option<SealedCode>,
 }
 
 impl ImageIdentity {
@@ -65,7 +68,7 @@ impl ImageIdentity {
         build_date: Option<&OsStr>,
     ) -> Self {
         let environment = from_environment(git_sha);
-        let (sealed, build_date, policy) = match seal {
+        let (sealed, build_date, policy, code) = match seal {
             Ok(None) => {
                 let build_date = build_date.unwrap_or_default().to_string_lossy();
                 return Self {
@@ -74,14 +77,15 @@ impl ImageIdentity {
                     source: Source::Environment,
                     overridden: None,
                     policy: Policy::default(),
+                    code: None,
                 };
             }
             Ok(Some(seal)) => {
                 let sha = meaningful(&seal.git_sha)
                     .map_err(|word| format!("the seal {PATH} says {word}"));
-                (sha, clean(&seal.build_date).to_owned(), seal.policy())
+                (sha, clean(&seal.build_date).to_owned(), seal.policy(), seal.code)
             }
-            Err(error) => (Err(causes(&error)), String::new(), Policy::UNREADABLE),
+            Err(error) => (Err(causes(&error)), String::new(), Policy::UNREADABLE, None),
         };
         // Both in lower case, where they are hex.
         let overridden = match (&sealed, environment) {
@@ -95,6 +99,7 @@ impl ImageIdentity {
             source: Source::Sealed,
             overridden,
             policy,
+            code,
         }
     }
 
@@ -132,6 +137,7 @@ mod tests {
             build_date: "2026-01-08T12:00:00Z".into(),
             enforce: None,
             require_expected: true,
+            code: None,
         };
         ImageIdentity::new(Ok(Some(seal)), environment.map(OsStr::new), Some(OsStr::new("today")))
     }

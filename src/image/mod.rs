@@ -1,10 +1,13 @@
 //! What the image says it is.
 
+mod code;
 mod identity;
+mod ownership;
 mod policy;
 mod seal;
 mod sha;
 
+pub use code::{Difference, Inspection, Inspector, MANIFEST, SealedCode, inspect};
 pub use identity::{GitSha, ImageIdentity, Source};
 pub use policy::{Enforce, Policy};
 pub use seal::Seal;

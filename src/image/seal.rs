@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::O_NONBLOCK;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
+use super::code::{MANIFEST, SealedCode, SealingError, seal_code};
+use super::ownership::{NotRoots, must_be_roots};
 use super::policy::{Enforce, Policy};
 
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
@@ -16,11 +18,8 @@ pub const PATH: &str = "/etc/version-guard/image.json";
 
 const FOLDER: &str = "/etc/version-guard";
 
-/// What the kernel shows for an owner that a user namespace has no number for; user_namespaces(7).
-const OVERFLOW_UID: u32 = 65534;
-
 /// Far more than a seal holds; what is longer is no seal.
-const MAX_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The image's identity and policy as they were sealed at build time. Unknown fields are refused:
 /// they would be promises that this version does not keep.
@@ -34,6 +33,15 @@ pub struct Seal {
     pub enforce: Option<Enforce>,
     #[serde(default, skip_serializing_if = "is_off")]
     pub require_expected: bool,
+    /// What the code was when the image was built; `None` where it was not sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub code: Option<SealedCode>,
+}
+
+/// Serde takes an array for a struct as well.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SealedCode>, D::Error> {
+    let object = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(object.into()).map(Some).map_err(de::Error::custom)
 }
 
 // Serde hands a reference over.
@@ -51,17 +59,16 @@ pub enum SealError {
     NoFile,
     #[error("the seal {PATH} is longer than {MAX_BYTES} bytes")]
     TooLong,
-    #[error(
-        "the seal {PATH} doesn't count: {path} is owned by uid {owner}{}, not by root",
-        if *owner == OVERFLOW_UID { ", as an unmapped root is in a user namespace" } else { "" }
-    )]
-    NotRoots { path: &'static str, owner: u32 },
-    #[error(
-        "the seal {PATH} doesn't count: {path} can be written by others than root (mode {mode:04o})"
-    )]
-    Writable { path: &'static str, mode: u32 },
+    #[error("the seal {PATH} doesn't count")]
+    NotRoots(#[source] NotRoots),
     #[error("the seal {PATH} is no JSON object")]
     NoObject,
+    #[error(
+        "the sealed code has more links and executable files than the seal {PATH} can hold, in {MAX_BYTES} bytes"
+    )]
+    TooMuch,
+    #[error(transparent)]
+    Code(#[from] SealingError),
     #[error("the seal {PATH} can't be parsed")]
     Parse(#[source] serde_json::Error),
     #[error("the seal can't be written to {}; this step has to run as root", path.display())]
@@ -92,8 +99,9 @@ impl Seal {
         if !metadata.is_file() {
             return Err(SealError::NoFile);
         }
-        must_be_roots(PATH, &metadata)?;
-        must_be_roots(FOLDER, &fs::metadata(FOLDER).map_err(SealError::Read)?)?;
+        must_be_roots(PATH, &metadata).map_err(SealError::NotRoots)?;
+        let folder = fs::metadata(FOLDER).map_err(SealError::Read)?;
+        must_be_roots(FOLDER, &folder).map_err(SealError::NotRoots)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -106,42 +114,63 @@ impl Seal {
         serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)
     }
 
-    /// Writes the seal, whole or not at all, readable by all and writable by none (0444).
+    /// Seals these files and folders, less what is excepted, and writes manifest and seal, whole or not at
+    /// all, readable by all and writable by none (0444). With nothing to seal there is no manifest.
     ///
     /// # Errors
-    /// The path that could not be written and why.
-    pub fn write(&self) -> Result<(), SealError> {
-        let path = Path::new(PATH);
-        let draft = path.with_extension("json.draft");
-        self.write_to(&draft).and_then(|()| fs::rename(&draft, path)).map_err(|source| {
-            let _ = fs::remove_file(&draft);
-            SealError::Write { path: path.to_owned(), source }
-        })
+    /// What can't be sealed, or the path that could not be written, and why.
+    pub fn write(&mut self, code: &[PathBuf], except: &[PathBuf]) -> Result<(), SealError> {
+        let (seal, manifest) = (Path::new(PATH), Path::new(MANIFEST));
+        let (seal_draft, manifest_draft) =
+            (seal.with_extension("json.draft"), manifest.with_extension("sha256.draft"));
+        let written = make_folder().map_err(unwritable).and_then(|()| {
+            if !code.is_empty() {
+                self.code = Some(seal_code(code, except, &manifest_draft)?);
+            }
+            self.write_to(&seal_draft)?;
+            match code {
+                [] => fs::remove_file(manifest).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                }),
+                _ => fs::rename(&manifest_draft, manifest),
+            }
+            .and_then(|()| fs::rename(&seal_draft, seal))
+            .map_err(unwritable)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&seal_draft);
+            let _ = fs::remove_file(&manifest_draft);
+        }
+        written
     }
 
-    fn write_to(&self, path: &Path) -> io::Result<()> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            fs::create_dir_all(folder)?;
-            // Whatever the umask says: the worker's user has to reach the seal.
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    fn write_to(&self, path: &Path) -> Result<(), SealError> {
+        let mut json = serde_json::to_vec(self).map_err(SealError::Parse)?;
+        json.push(b'\n');
+        if json.len() as u64 > MAX_BYTES {
+            return Err(SealError::TooMuch);
         }
-        let mut file = File::create(path)?;
-        serde_json::to_writer(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.set_permissions(fs::Permissions::from_mode(0o444))?;
-        file.sync_all()
+        let write = || {
+            let mut file = File::create(path)?;
+            file.write_all(&json)?;
+            file.set_permissions(fs::Permissions::from_mode(0o444))?;
+            file.sync_all()
+        };
+        write().map_err(unwritable)
     }
 }
 
-/// Whoever else could write it could say that any code is the one which is expected.
-fn must_be_roots(path: &'static str, metadata: &fs::Metadata) -> Result<(), SealError> {
-    const BY_OTHERS: u32 = 0o022;
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    if owner != 0 {
-        return Err(SealError::NotRoots { path, owner });
-    }
-    if mode & BY_OTHERS != 0 {
-        return Err(SealError::Writable { path, mode });
+fn unwritable(source: io::Error) -> SealError {
+    SealError::Write { path: PATH.into(), source }
+}
+
+fn make_folder() -> io::Result<()> {
+    let folder = Path::new(FOLDER);
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        // Whatever the umask says: the worker's user has to reach the seal.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
 }
@@ -164,6 +193,7 @@ mod tests {
             build_date: "2026-01-08T12:00:00Z".into(),
             enforce: None,
             require_expected: false,
+            code: None,
         };
         assert_eq!(
             serde_json::to_string(&seal).unwrap(),

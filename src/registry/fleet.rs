@@ -38,10 +38,12 @@ pub struct StoredRecord {
     pub started_at: Option<EscapedText>,
     pub pid: Option<EscapedText>,
     pub hostname: Option<EscapedText>,
+    /// The sealed code's digest.
+    pub code_sha256: Option<EscapedText>,
 }
 
 /// Fields of the hashes, in the order in which they are asked for.
-pub const FIELDS: [&str; 5] = ["gitSha", "buildDate", "startedAt", "pid", "hostname"];
+pub const FIELDS: [&str; 6] = ["gitSha", "buildDate", "startedAt", "pid", "hostname", "codeSha256"];
 
 impl StoredRecord {
     /// From HMGET's reply; `None` for a key that is not there, of which there is nothing but nils.
@@ -58,6 +60,7 @@ impl StoredRecord {
             started_at: next(),
             pid: next(),
             hostname: next(),
+            code_sha256: next(),
         };
         (record != Self::default()).then_some(record)
     }

@@ -44,6 +44,8 @@ pub struct Record {
     pub started_at: String,
     pub pid: String,
     pub hostname: String,
+    /// The sealed code's digest, where code is sealed: 64 hex digits.
+    pub code_sha256: Option<String>,
 }
 
 impl Record {
@@ -60,6 +62,7 @@ impl Record {
             started_at: humantime::format_rfc3339_millis(started_at).to_string(),
             pid: pid.to_string(),
             hostname,
+            code_sha256: identity.code.as_ref().map(|code| code.sha256.clone()),
         }
     }
 
@@ -125,6 +128,10 @@ impl Entry {
         let hostname =
             cmd("HSET").arg(&self.instance_key).arg("hostname").arg(&self.record.hostname).clone();
         batch.insert(batch.len() - 1, hostname);
+        if let Some(code) = &self.record.code_sha256 {
+            let code = cmd("HSET").arg(&self.instance_key).arg("codeSha256").arg(code).clone();
+            batch.insert(batch.len() - 1, code);
+        }
         batch
     }
 
@@ -209,6 +216,7 @@ mod tests {
             source: Source::Sealed,
             overridden: None,
             policy: Policy::default(),
+            code: None,
         };
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_873_600_042);
         assert_eq!(

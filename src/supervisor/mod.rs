@@ -97,11 +97,14 @@ impl Supervisor {
     }
 
     /// Waits until `ready` is readable, at most this long, or until a signal ends the run.
-    pub fn wait_for(&mut self, ready: BorrowedFd, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        while !self.interrupted() && self.signals.wait(Some(ready), Some(deadline)) == Wake::Signal
-        {
-        }
+    pub fn wait_for(&mut self, ready: BorrowedFd, limit: Option<Duration>) {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        while !self.interrupted() && self.signals.wait(Some(ready), deadline) == Wake::Signal {}
+    }
+
+    /// The signal that has ended the run before there was a worker, if one has.
+    pub fn interrupted_by(&self) -> Option<Signal> {
+        self.interrupted_by
     }
 
     /// Whether a signal has come that ends the run before a worker was started.

@@ -17,6 +17,8 @@ pub struct Expected {
     pub required: Vec<WorkerType>,
     /// For how long a dead instance is reported.
     pub dead_for: Duration,
+    /// Whether workers of one SHA may run different sealed code, as of two builds of one commit.
+    pub diverged_is_ok: bool,
 }
 
 /// In the order in which they are reported: what needs attention stands last, next to the prompt.
@@ -25,6 +27,8 @@ pub struct Expected {
 pub enum Status {
     /// Runs the expected SHA.
     Ok,
+    /// Runs the expected SHA, and not all of its type have the same sealed code.
+    Diverged,
     /// Runs another one, or doesn't say which.
     Stale,
     /// Required, and nothing of it is there.
@@ -48,6 +52,18 @@ impl Block {
     /// How many workers this is: a missing one counts, too.
     pub fn workers(&self) -> usize {
         self.instances.len().max(1)
+    }
+
+    /// The different sealed code of them, and how many run each.
+    pub fn code(&self) -> BTreeMap<&EscapedText, usize> {
+        let mut code = BTreeMap::new();
+        for instance in &self.instances {
+            let digest = instance.record.as_ref().and_then(|record| record.code_sha256.as_ref());
+            if let Some(digest) = digest {
+                *code.entry(digest).or_default() += 1;
+            }
+        }
+        code
     }
 
     /// The first and the last start, as the workers' own clocks tell.
@@ -100,7 +116,7 @@ impl Report {
                 blocks.insert((Status::Missing, required, None), Vec::new());
             }
         }
-        let blocks = blocks
+        let mut blocks: Vec<Block> = blocks
             .into_iter()
             .map(|((status, worker_type, git_sha), instances)| Block {
                 status,
@@ -109,6 +125,12 @@ impl Report {
                 instances,
             })
             .collect();
+        for block in &mut blocks {
+            if block.status == Status::Ok && block.code().len() > 1 && !expected.diverged_is_ok {
+                block.status = Status::Diverged;
+            }
+        }
+        blocks.sort_by_key(|block| block.status);
         Self {
             expected: expected.git_sha.clone(),
             read_at: fleet.read_at,
@@ -172,7 +194,10 @@ mod tests {
         let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
         let required = required.iter().map(|name| name.parse().unwrap()).collect();
         let dead_for = Duration::from_hours(24);
-        Report::new(fleet, &Expected { git_sha: SHA.into(), required, dead_for })
+        Report::new(
+            fleet,
+            &Expected { git_sha: SHA.into(), required, dead_for, diverged_is_ok: false },
+        )
     }
 
     fn statuses(report: &Report) -> Vec<(Status, &str, usize)> {
@@ -236,9 +261,35 @@ mod tests {
             git_sha: SHA.into(),
             required: Vec::new(),
             dead_for: Duration::from_mins(1),
+            diverged_is_ok: false,
         };
         let report = Report::new(fleet, &expected);
         assert_eq!(statuses(&report), [(Status::Ok, "a", 1), (Status::Dead, "a", 1)]);
+    }
+
+    #[test]
+    fn one_sha_with_different_sealed_code_is_diverged_unless_that_is_accepted() {
+        let with_code = |code: Option<&str>| {
+            let mut instance = lives("w", SHA);
+            if let Some(record) = &mut instance.record {
+                record.code_sha256 = code.map(escaped);
+            }
+            instance
+        };
+        let fleet = || vec![with_code(Some("aa")), with_code(Some("bb")), with_code(Some("aa"))];
+        let diverged = report(fleet(), &[]);
+        assert_eq!(statuses(&diverged), [(Status::Diverged, "w", 3)]);
+        assert!(!diverged.is_as_expected() && diverged.failing() == 3);
+        let accepted = Expected {
+            git_sha: SHA.into(),
+            required: Vec::new(),
+            dead_for: Duration::ZERO,
+            diverged_is_ok: true,
+        };
+        let fleet = Fleet { read_at: NOW, instances: fleet(), complaints: Vec::new() };
+        assert!(Report::new(fleet, &accepted).is_as_expected());
+        // Who says nothing of its code, as a shim of before, contradicts nobody.
+        assert!(report(vec![with_code(Some("aa")), with_code(None)], &[]).is_as_expected());
     }
 
     #[test]

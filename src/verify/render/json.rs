@@ -32,6 +32,8 @@ struct JsonBlock<'a> {
     first_started_at: Option<&'a EscapedText>,
     last_started_at: Option<&'a EscapedText>,
     last_seen_at: Option<String>,
+    /// The different sealed code that is run, as digests.
+    code_sha256: Vec<&'a EscapedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instances: Option<Vec<JsonInstance<'a>>>,
 }
@@ -45,6 +47,7 @@ struct JsonInstance<'a> {
     started_at: Option<&'a EscapedText>,
     pid: Option<&'a EscapedText>,
     last_seen_at: Option<String>,
+    code_sha256: Option<&'a EscapedText>,
 }
 
 /// The same facts as one JSON object.
@@ -60,6 +63,7 @@ pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
         first_started_at: block.started().map(|(first, _)| first),
         last_started_at: block.started().map(|(_, last)| last),
         last_seen_at: block.last_seen().map(|ms| time(ms).to_string()),
+        code_sha256: block.code().into_keys().collect(),
         instances: instances.then(|| block.instances.iter().map(json_instance).collect()),
     });
     serde_json::to_string_pretty(&JsonReport {
@@ -83,6 +87,7 @@ fn json_instance(instance: &Instance) -> JsonInstance<'_> {
         started_at: record.and_then(|record| record.started_at.as_ref()),
         pid: record.and_then(|record| record.pid.as_ref()),
         last_seen_at: instance.last_seen.map(|ms| time(ms).to_string()),
+        code_sha256: record.and_then(|record| record.code_sha256.as_ref()),
     }
 }
 
@@ -116,6 +121,7 @@ mod tests {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
+            diverged_is_ok: false,
         };
         Report::new(fleet, &expected)
     }

@@ -53,7 +53,7 @@ fn fleet(text: &mut String, report: &Report) {
     family(
         text,
         "fleet_workers_failing",
-        "Workers that are stale, missing or dead.",
+        "Workers that are diverged, stale, missing or dead.",
         one(report.failing().to_string()),
     );
     family(
@@ -132,6 +132,7 @@ mod tests {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
+            diverged_is_ok: false,
         };
         Report::new(fleet, &expected)
     }

@@ -99,6 +99,7 @@ mod tests {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
+            diverged_is_ok: false,
         };
         Report::new(fleet, &expected)
     }

@@ -53,7 +53,7 @@ impl Text<'_> {
                 let age = humantime::format_duration(age(self.report.read_at, last_seen));
                 writeln!(f, "      Last seen: {} ({age} ago)", time(last_seen))?;
             }
-            Status::Ok | Status::Stale => {
+            Status::Ok | Status::Diverged | Status::Stale => {
                 writeln!(f, "      SHA: {}", or_unknown(block.git_sha.as_ref()))?;
                 match block.started() {
                     Some((first, last)) if first != last => {
@@ -68,6 +68,14 @@ impl Text<'_> {
                     }
                 }
             }
+        }
+        if block.status == Status::Diverged {
+            let code = block.code().into_iter().map(|(digest, count)| {
+                let short: String = digest.as_str().chars().take(12).collect();
+                format!("{count} × {short}")
+            });
+            let code: Vec<String> = code.collect();
+            writeln!(f, "      Different sealed code: {}", code.join(", "))?;
         }
         if self.instances {
             for instance in &block.instances {
@@ -125,6 +133,7 @@ mod tests {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
+            diverged_is_ok: false,
         };
         Report::new(fleet, &expected)
     }

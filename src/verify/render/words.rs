@@ -10,6 +10,7 @@ use crate::verify::verdict::{Report, Status};
 pub fn word(status: Status) -> &'static str {
     match status {
         Status::Ok => "OK",
+        Status::Diverged => "DIVERGED",
         Status::Stale => "STALE",
         Status::Missing => "MISSING",
         Status::Dead => "DEAD",
