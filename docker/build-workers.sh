@@ -26,7 +26,7 @@ die() {
 
 # The checkout that a folder is in.
 checkout_of() { # FOLDER
-    if ! git -C "$1" rev-parse --show-toplevel 2>"$complaint"; then
+    if ! LC_ALL=C git -C "$1" rev-parse --show-toplevel 2>"$complaint"; then
         if grep -q "dubious ownership" "$complaint"; then
             die "git does not trust $1, which belongs to another user: git config --global --add safe.directory '*', or build as its owner"
         fi
@@ -43,8 +43,9 @@ for argument; do
     esac
 done
 
-complaint=$(mktemp)
-trap 'rm -f "$complaint"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+complaint=$scratch/complaint
 here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(checkout_of "$here")
 cd "$root"
@@ -60,7 +61,7 @@ fi
 
 GIT_SHA=$(git -C "$code" rev-parse --verify HEAD) || die "$code has no commit yet: there is no SHA to name the images by"
 short=$(git -C "$code" rev-parse --short=7 HEAD)
-if [ -n "$(git -C "$code" status --porcelain)" ]; then
+if [ -n "$(git -C "$code" status --porcelain --untracked-files=normal)" ]; then
     if [ "$allow_dirty" = no ]; then
         git -C "$code" status --short >&2
         die "$code has uncommitted changes: commit them, put what is no code into .gitignore, or see --help"
@@ -92,6 +93,14 @@ for name in BASE_IMAGE WORKER_DIR VERSION_GUARD_ENFORCE VERSION_GUARD_REQUIRE_EX
     eval "value=\${$name:-}"
     [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
 done
+# Of another repository only what git knows goes into the image: what it ignores, such as an .env or an
+# old build, is in no commit.
+if [ "$code" != "$root" ]; then
+    mkdir "$scratch/context"
+    git -C "$code" ls-files -z --cached --others --exclude-standard |
+        tar -C "$code" --null -T - -c | tar -C "$scratch/context" -x
+    code=$scratch/context
+fi
 cd "$code"
 build() { # OPTION…
     docker build ${load:+"$load"} -f "$root/Dockerfile.worker" "$@" .

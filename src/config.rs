@@ -1,7 +1,5 @@
 //! Command line, environment and seal, read once, each into a value. No floor below reads them again.
 
-use std::ffi::OsStr;
-
 use crate::clean::clean;
 use crate::cli::{self, List};
 use crate::escape::Escape;
@@ -71,7 +69,7 @@ pub fn expectation(environment: &Environment, policy: cli::Policy) -> Expectatio
     let git_sha = clean(&git_sha);
     Expectation {
         production: Production::new(
-            environment.get("NODE_ENV").and_then(OsStr::to_str).unwrap_or_default(),
+            &environment.get("NODE_ENV").unwrap_or_default().to_string_lossy(),
         ),
         git_sha: (!git_sha.is_empty()).then(|| git_sha.to_owned()),
         policy: Policy { enforce: policy.enforce, require_expected: policy.require_expected },

@@ -24,7 +24,7 @@ impl fmt::Display for Escape<'_> {
 
 /// Seen for what it is: neither a control character, nor invisible, nor a blank other than a space, nor
 /// one that makes text read in another order than it is written.
-fn is_harmless(character: char) -> bool {
+pub fn is_harmless(character: char) -> bool {
     /// BRAILLE PATTERN BLANK: a symbol with nothing to see.
     const BLANK: char = '\u{2800}';
     if character.is_ascii() {

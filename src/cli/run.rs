@@ -75,7 +75,8 @@ pub struct Supervision {
     #[arg(value_parser = Value(switch))]
     pub warn_on_reap: bool,
 
-    /// Kill the worker when it has not ended this long after a forwarded TERM or INT [default: off]
+    /// Kill the worker when it has not ended this long after a forwarded TERM, INT, QUIT, HUP or RTMIN+3
+    /// [default: off]
     #[arg(long, value_name = "DURATION")]
     #[arg(env = "VERSION_GUARD_STOP_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]

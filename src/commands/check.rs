@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::guard::{Expectation, Finding, Verdict, Violation};
+use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
 use crate::image::{Difference, Enforce, ImageIdentity, Policy, inspect};
 use crate::log::LogFormat;
 use crate::output;
@@ -50,6 +50,8 @@ struct Output {
     enforce: Option<Enforce>,
     require_expected: bool,
     production: bool,
+    /// A NODE_ENV that is production in an odd spelling, or that only looks like it.
+    odd_node_env: Option<String>,
     expected_git_sha: Option<String>,
     /// The sealed code's digest, where code is sealed.
     code_sha256: Option<String>,
@@ -96,6 +98,10 @@ impl Output {
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             production: expectation.production.is_production(),
+            odd_node_env: match &expectation.production {
+                Production::OddlySpelled(odd) | Production::LooksLike(odd) => Some(odd.clone()),
+                Production::Yes | Production::No => None,
+            },
             expected_git_sha: expectation.git_sha.clone(),
             code_sha256: identity.code.as_ref().map(|code| code.sha256.clone()),
             guards: guards.collect(),
@@ -125,7 +131,11 @@ impl fmt::Display for Output {
         if let Some(code) = &self.code_sha256 {
             writeln!(f, "Sealed code:  {}", Escape(code))?;
         }
-        writeln!(f, "Production:   {}", if self.production { "yes" } else { "no" })?;
+        let production = if self.production { "yes" } else { "no" };
+        match &self.odd_node_env {
+            None => writeln!(f, "Production:   {production}")?,
+            Some(odd) => writeln!(f, "Production:   {production} (NODE_ENV is '{}')", Escape(odd))?,
+        }
         writeln!(f)?;
         for GuardLine { guard, verdict, why } in &self.guards {
             writeln!(f, "  [{}] {guard}: {why}", verdict.to_uppercase())?;

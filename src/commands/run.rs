@@ -239,7 +239,8 @@ fn announce_start(
             )
         };
     }
-    if expectation.production.is_production() && expectation.git_sha.is_none() {
+    let is_enforced = expectation.production.is_production() || policy.enforce.is_some();
+    if is_enforced && expectation.git_sha.is_none() {
         say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
     } else {
         say!(info, text);

@@ -30,6 +30,8 @@ pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
         code: None,
     };
     seal.write(&code, &except)?;
+    // What a start would refuse is refused here, while somebody looks.
+    Seal::read()?;
     announce(&seal);
     Ok(Exit::Done)
 }

@@ -31,6 +31,11 @@ impl Production {
 
 /// `prod`, `prd` and `live`, alone or with a number, a region or the like, and a mistyped `production`.
 fn looks_like(word: &str) -> bool {
+    let is_not = ["non", "not", "no-", "pre"].iter().any(|start| word.starts_with(start));
+    let is_product = word.strip_prefix("product").is_some_and(|rest| !rest.starts_with(['i', 'o']));
+    if is_not || is_product {
+        return false;
+    }
     let is_live = word.strip_prefix("live");
     word.starts_with("prod")
         || word.starts_with("prd")
@@ -73,11 +78,24 @@ mod tests {
             "prod1",
             "production-eu",
             "producton",
-            "pre-production",
         ] {
             assert_eq!(Production::new(text), Production::LooksLike(text.into()), "{text:?}");
         }
-        for text in ["", " ", "development", "test", "staging", "liver", "delivery", "dev", "qa"] {
+        for text in [
+            "",
+            " ",
+            "development",
+            "test",
+            "staging",
+            "liver",
+            "delivery",
+            "dev",
+            "qa",
+            "non-production",
+            "pre-production",
+            "product",
+            "product-test",
+        ] {
             assert_eq!(Production::new(text), Production::No, "{text:?}");
         }
     }

@@ -1,40 +1,56 @@
 //! A SHA: what says nothing, what is one, and when two are the same. Pure.
 
 use crate::clean::clean;
+use crate::escape::is_harmless;
 
-/// Words that stand where a SHA should be and say nothing: the defaults of build scripts, of JavaScript
-/// and of other languages, names of git's that move, and variables' own names.
-const EMPTY_WORDS: [&str; 56] = [
+/// Words that stand where a SHA should be and say nothing, without what separates their parts: the
+/// defaults of build scripts and of languages, names of git's and of environments that move, and what
+/// variables are called.
+const EMPTY_WORDS: &[&str] = &[
     "unknown",
     "null",
     "undefined",
+    "undefinedundefined",
     "none",
     "nil",
     "nan",
     "na",
-    "n/a",
     "empty",
+    "void",
     "unset",
+    "notset",
     "missing",
+    "notavailable",
+    "unspecified",
+    "unversioned",
+    "nogit",
     "default",
     "true",
     "false",
     "yes",
     "no",
+    "error",
+    "fatal",
     "todo",
+    "tba",
     "tbd",
     "fixme",
-    "xxx",
+    "wip",
     "changeme",
+    "replaceme",
     "placeholder",
     "example",
+    "yoursha",
+    "yourgitsha",
+    "gitshahere",
     "head",
-    "fetch_head",
-    "orig_head",
+    "fetchhead",
+    "orighead",
     "latest",
     "main",
     "master",
     "trunk",
+    "tip",
     "develop",
     "dev",
     "development",
@@ -45,28 +61,35 @@ const EMPTY_WORDS: [&str; 56] = [
     "snapshot",
     "local",
     "test",
+    "testing",
+    "qa",
     "prod",
     "production",
     "staging",
     "sha",
-    "git_sha",
     "gitsha",
-    "expected_git_sha",
+    "expectedgitsha",
     "commit",
-    "commit_sha",
-    "git_commit",
-    "commit_hash",
-    "source_commit",
-    "source_version",
-    "ci_commit_sha",
-    "github_sha",
-    "vcs_ref",
+    "commitsha",
+    "gitcommit",
+    "commithash",
+    "githash",
+    "sourcecommit",
+    "sourceversion",
+    "cicommitsha",
+    "githubsha",
+    "vcsref",
+    "revision",
+    "version",
 ];
 
-/// What no SHA, tag or build number has in it, and what somebody forgot to expand has: a blank, or a
-/// character of `$(git rev-parse HEAD)`, `{{ .sha }}`, `<no value>`, `%GIT_SHA%`.
+/// What no SHA, tag or build number has in it, and what was not expanded has: a blank, or a character of
+/// `$(git rev-parse HEAD)`, `{{ .sha }}`, `<no value>`, `%GIT_SHA%`, `GIT_SHA=`, `HEAD~1`, a stray quote,
+/// or anything that can't be seen.
 fn is_of_a_placeholder(character: char) -> bool {
-    character.is_whitespace() || "$(){}<>%\\`".contains(character)
+    character.is_whitespace()
+        || "$(){}<>[]%\\`=~^\"'".contains(character)
+        || !is_harmless(character)
 }
 
 /// The SHA without what surrounds it; see `clean`. Hex digits come in lower case.
@@ -75,18 +98,51 @@ fn is_of_a_placeholder(character: char) -> bool {
 /// The quoted word, when it says nothing.
 pub fn meaningful(sha: &str) -> Result<String, String> {
     let sha = clean(sha);
-    let word = sha.to_lowercase().replace('-', "_");
-    let branch = ["refs/heads/", "origin/", "heads/"].iter().any(|start| word.starts_with(start));
-    let says_nothing = EMPTY_WORDS.contains(&word.as_str())
-        || branch
-        || sha.contains(is_of_a_placeholder)
-        || !sha.contains(char::is_alphanumeric)
-        || sha.bytes().all(|byte| byte == b'0');
-    match says_nothing {
-        true => Err(format!("{sha:?}")),
-        false if is_hex(sha) => Ok(sha.to_ascii_lowercase()),
-        false => Ok(sha.to_owned()),
+    if is_hex(sha) && sha.bytes().any(|byte| byte != b'0') {
+        return Ok(sha.to_ascii_lowercase());
     }
+    let says_nothing = sha.contains(is_of_a_placeholder)
+        || !sha.contains(char::is_alphanumeric)
+        || is_one_character(sha)
+        || is_branch(sha)
+        || is_variable(sha)
+        || is_empty_word(sha);
+    if says_nothing { Err(format!("{sha:?}")) } else { Ok(sha.to_owned()) }
+}
+
+/// As `xxxxxxx` and `0000000`.
+fn is_one_character(sha: &str) -> bool {
+    let mut characters = sha.chars();
+    let first = characters.next();
+    characters.all(|character| Some(character) == first)
+}
+
+/// A name of git's that moves, and no tag.
+fn is_branch(sha: &str) -> bool {
+    const MOVING: [&str; 5] = ["refs/", "heads/", "remotes/", "origin/", "upstream/"];
+    MOVING.iter().any(|start| sha.starts_with(start)) && !sha.starts_with("refs/tags/")
+}
+
+/// A variable's name, also with the marks of a template around it: capitals alone, and no number, as a
+/// release would have.
+fn is_variable(sha: &str) -> bool {
+    const ENDS: [&str; 8] =
+        ["SHA", "SHA1", "COMMIT", "REF", "REVISION", "HASH", "VERSION", "NUMBER"];
+    let name = sha.trim_matches(|character: char| !character.is_alphanumeric());
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let mut parts = name.split('_');
+    name.bytes().all(is_upper)
+        && parts.clone().all(|part| !part.bytes().all(|byte| byte.is_ascii_digit()))
+        && parts.any(|part| ENDS.iter().any(|end| part.ends_with(end)))
+}
+
+/// One of the words, or the last part of a path of names such as `process.env.GIT_SHA`.
+fn is_empty_word(sha: &str) -> bool {
+    let collapsed = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    };
+    let last = sha.rsplit('.').next().unwrap_or(sha);
+    [sha, last].iter().any(|text| EMPTY_WORDS.contains(&collapsed(text).as_str()))
 }
 
 /// Whether it is what git calls a commit by: at least four hex digits, 40 or 64 of them when whole. A
@@ -197,7 +253,12 @@ mod tests {
             ("Build-481", "Build-481"),
             ("unknown-1", "unknown-1"),
             ("nullable", "nullable"),
-            ("HEAD~1", "HEAD~1"),
+            ("refs/tags/v1", "refs/tags/v1"),
+            ("BUILD_481", "BUILD_481"),
+            ("sha256:a1b2c3d4", "sha256:a1b2c3d4"),
+            ("1.0.0+build.5", "1.0.0+build.5"),
+            ("1111111", "1111111"),
+            ("release-2026-11", "release-2026-11"),
             ("main-2", "main-2"),
             ("00000001", "00000001"),
         ] {

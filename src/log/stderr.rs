@@ -1,7 +1,7 @@
 //! Standard error, written to in such a way that no reader of it holds up the shim.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::sleep;
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT};
+use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, fstat};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -95,9 +96,9 @@ enum End<'a> {
     /// Through a file description of the shim's own, which does not block: that of standard error is
     /// the worker's, too. It takes a line as a whole, into which no other writer can get.
     Own(OwnedFd),
-    /// A pipe or terminal that may not be opened anew, such as a log pipe of another user's, or a
-    /// socket, which can't.
+    /// A pipe or terminal that may not be opened anew, such as a log pipe of another user's.
     Shared(BorrowedFd<'a>),
+    Socket(BorrowedFd<'a>),
     /// A file, which never makes anybody wait.
     File(BorrowedFd<'a>),
 }
@@ -112,7 +113,7 @@ impl<'a> End<'a> {
                 let opened = open("/proc/self/fd/2", flags, Mode::empty());
                 opened.map_or(Self::Shared(stderr), Self::Own)
             }
-            nix::libc::S_IFSOCK => Self::Shared(stderr),
+            S_IFSOCK => Self::Socket(stderr),
             _ => Self::File(stderr),
         }
     }
@@ -123,6 +124,9 @@ impl<'a> End<'a> {
         match self {
             Self::Own(own) => nix::unistd::write(own, bytes),
             Self::File(file) => nix::unistd::write(file, bytes),
+            Self::Socket(socket) => {
+                send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+            }
             Self::Shared(shared) => match write_without_waiting(*shared, bytes) {
                 Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
                     write_when_writable(*shared, bytes)
@@ -136,7 +140,7 @@ impl<'a> End<'a> {
     fn wait(&self, limit: Duration) {
         let fd = match self {
             Self::Own(own) => own.as_fd(),
-            Self::Shared(fd) | Self::File(fd) => *fd,
+            Self::Shared(fd) | Self::Socket(fd) | Self::File(fd) => *fd,
         };
         let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout(limit.min(A_MOMENT * 10)));
         // Called writable all the same, such as with room for half a line end.

@@ -61,6 +61,8 @@ pub struct Task {
     timeout: Duration,
     heartbeat: Duration,
     has_failed: Cell<bool>,
+    /// Whether the supervisor has said what to do instead of staying registered.
+    is_leaving: Cell<bool>,
     /// See `Registrar`.
     pub told: Arc<AtomicBool>,
 }
@@ -93,6 +95,7 @@ impl Task {
             timeout: registration.timeout,
             heartbeat,
             has_failed: Cell::new(false),
+            is_leaving: Cell::new(false),
             told: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -122,8 +125,15 @@ impl Task {
         }
         // A panic is logged as any other line, and the instance is registered anew: it must neither end
         // PID 1 nor fall silent.
-        while catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))).is_err() {
-            thread::sleep(FIRST_PAUSE);
+        let mut pause = FIRST_PAUSE;
+        while catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))).is_err()
+            && !self.is_leaving.get()
+        {
+            // The first attempt is over, whatever came of it.
+            self.told.store(true, Ordering::Release);
+            self.has_failed.set(true);
+            thread::sleep(pause);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -147,6 +157,7 @@ impl Task {
             order = orders.read_u8() => order,
             never = stay => match never {},
         };
+        self.is_leaving.set(true);
         // An attempt in hand was dropped by this, and may have written before.
         if self.client.has_reached_redis() {
             let _ = match order {
@@ -160,7 +171,8 @@ impl Task {
 
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
     async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
-        let first = self.client.register(false, self.timeout).await;
+        let late = self.has_failed.get();
+        let first = self.client.register(late, self.timeout).await;
         let report = match &first {
             Ok(_) => vec![REGISTERED],
             // No longer than the supervisor reads at once.

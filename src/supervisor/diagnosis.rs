@@ -1,9 +1,11 @@
 //! Why a program can't be executed: what execve(2) says, and the usual cause with its remedy.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use elf::ElfBytes;
 use elf::abi::{EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, PT_INTERP};
@@ -21,7 +23,11 @@ const BEGINNING: u64 = 64 * 1024;
 pub fn cause(path: &Path, errno: Errno) -> String {
     match errno {
         Errno::EACCES => forbidden(path),
-        Errno::ENOEXEC => not_for_this_machine(&beginning(path)),
+        Errno::ENOEXEC => {
+            let bytes = beginning(path);
+            let interpreter = interpreter(&bytes).map(|interpreter| beginning(&interpreter));
+            not_for_this_machine(&interpreter.unwrap_or(bytes))
+        }
         Errno::ENOENT | Errno::ENOTDIR => missing_interpreter(&beginning(path)),
         _ => String::new(),
     }
@@ -31,6 +37,13 @@ fn beginning(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut bytes));
     bytes
+}
+
+/// The program that a script's first line names; execve(2).
+fn interpreter(bytes: &[u8]) -> Option<PathBuf> {
+    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    Some(PathBuf::from(OsStr::from_bytes(words.next()?)))
 }
 
 fn forbidden(path: &Path) -> String {

@@ -118,6 +118,12 @@ impl Supervisor {
     /// Takes a signal that comes before there is a worker.
     fn defer(&mut self, received: Received) {
         let signal = received.signal;
+        // As the kernel does with what waits: a SIGCONT and a stop take each other back (signal(7)).
+        if signal == Signal::CONT {
+            self.deferred.retain(|other| !other.signal.suspends());
+        } else if signal.suspends() {
+            self.deferred.retain(|other| other.signal != Signal::CONT);
+        }
         if signal.terminates()
             && self.options.rewritten(signal).is_some_and(Signal::terminates)
             && !ignored_on_entry(signal.number())
@@ -179,11 +185,7 @@ impl Supervisor {
         let mut deferred = std::mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
-            if self.options.scope == Scope::Group && children::has_ended(worker.pid()) {
-                // Before the worker is reaped, as long as its group can't be another's.
-                worker.end_group();
-            }
-            let reaped = reap::drain(worker.pid(), self.options.warn_on_reap);
+            let reaped = reap::drain(worker.pid(), self.options.scope, self.options.warn_on_reap);
             if let Some(status) = reaped.ended {
                 return status;
             }
@@ -268,7 +270,7 @@ impl Supervisor {
                     return;
                 }
             }
-            let reaped = reap::drain(worker, self.options.warn_on_reap);
+            let reaped = reap::drain(worker, Scope::Worker, self.options.warn_on_reap);
             if reaped.childless || Instant::now() >= until {
                 return;
             }

@@ -16,7 +16,7 @@ pub struct Supervision {
     pub parent_death_signal: Option<Signal>,
     pub remaps: Vec<Remap>,
     pub warn_on_reap: bool,
-    /// How long the worker may take to end after a forwarded TERM or INT before it is killed.
+    /// How long the worker may take to end after a signal that asks it to end before it is killed.
     pub stop_timeout: Option<Duration>,
     /// How long what the worker leaves behind may take to end after a TERM.
     pub reap_grace: Option<Duration>,

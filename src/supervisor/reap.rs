@@ -7,8 +7,10 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use tracing::warn;
 
+use super::options::Scope;
 use super::signal::Signal;
-use crate::system::children::reap_any;
+use super::spawn::end_group;
+use crate::system::children::{peek_any, reap, reap_any};
 
 /// What became of the shim's children.
 #[derive(Debug, Default)]
@@ -26,10 +28,16 @@ pub struct Reaped {
 /// All of them each time: one SIGCHLD can stand for many deaths (signal(7)). Children that the shim
 /// had before it became the shim, and orphans that became its own, are reaped silently unless
 /// `warn_on_reap`.
-pub fn drain(worker: Pid, warn_on_reap: bool) -> Reaped {
+///
+/// In group scope the worker's end ends its group as well.
+pub fn drain(worker: Pid, scope: Scope, warn_on_reap: bool) -> Reaped {
     let mut reaped = Reaped::default();
     loop {
-        match reap_any() {
+        let next = match scope {
+            Scope::Worker => reap_any(),
+            Scope::Group => reap_next_in_group_scope(worker),
+        };
+        match next {
             Ok(Some((pid, status))) if pid == worker => {
                 reaped.stopped = status.stopped_signal().and_then(Signal::new);
                 if reaped.stopped.is_none() {
@@ -49,4 +57,14 @@ pub fn drain(worker: Pid, warn_on_reap: bool) -> Reaped {
             Ok(None) | Err(_) => return reaped,
         }
     }
+}
+
+/// Ends the worker's group once the worker has ended and before it is reaped: as long as it is not, its
+/// group can't be another's.
+fn reap_next_in_group_scope(worker: Pid) -> nix::Result<Option<(Pid, ExitStatus)>> {
+    let Some((pid, has_ended)) = peek_any()? else { return Ok(None) };
+    if pid == worker && has_ended {
+        end_group(worker);
+    }
+    reap(pid)
 }

@@ -159,11 +159,6 @@ impl Worker {
         }
     }
 
-    /// Asks what is left of the worker's group to end, once the worker has and before it is reaped.
-    pub fn end_group(&self) {
-        let _: nix::Result<()> = kill(Pid::from_raw(-self.pid.as_raw()), Signal::TERM.number());
-    }
-
     /// To all of the worker's group, and to the worker also when it has left that for another.
     fn forward_to_group(&self, signal: Signal) -> nix::Result<()> {
         let sent = kill(Pid::from_raw(-self.pid.as_raw()), signal.number());
@@ -172,6 +167,11 @@ impl Worker {
         }
         kill(self.pid, signal.number())
     }
+}
+
+/// Asks what is left of a worker's group to end, once the worker has and before it is reaped.
+pub fn end_group(worker: Pid) {
+    let _: nix::Result<()> = kill(Pid::from_raw(-worker.as_raw()), Signal::TERM.number());
 }
 
 /// The paths to try for a command, in order: itself when it has a slash in it, else one for each
@@ -192,12 +192,12 @@ fn candidates(name: &[u8], path: Option<&[u8]>) -> Vec<CString> {
 }
 
 /// Whether a file that the kernel does not know how to execute is a script without a `#!` line, and
-/// not a program for another machine.
+/// not a program for another machine, or a script whose interpreter is one.
 fn is_text(path: &CStr) -> bool {
     let mut beginning = Vec::new();
     let read =
         File::open(as_path(path)).and_then(|file| file.take(512).read_to_end(&mut beginning));
-    read.is_ok() && !beginning.contains(&0)
+    read.is_ok() && !beginning.contains(&0) && !beginning.starts_with(b"#!")
 }
 
 /// Variables by which a service manager tells a process that it is meant: sd_listen_fds(3),

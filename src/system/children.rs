@@ -5,7 +5,6 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 /// Reaps any child that has ended, or tells of one that was stopped, if there is one; waitpid(2). No
@@ -17,15 +16,23 @@ pub fn reap_any() -> nix::Result<Option<(Pid, ExitStatus)>> {
     wait(Pid::from_raw(-1), libc::WNOHANG | libc::WUNTRACED)
 }
 
-/// Whether a child has ended and waits to be reaped; waitid(2).
-pub fn has_ended(pid: Pid) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    match waitid(Id::Pid(pid), flags) {
-        Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
-        // nix can't tell of a death by real-time signal, but answers only where there is one.
-        Ok(_) | Err(Errno::EINVAL) => true,
-        Err(_) => false,
-    }
+/// Any child that has ended or was stopped, and whether it has ended; it stays to be reaped; waitid(2).
+///
+/// The raw call, for the same reason as above.
+pub fn peek_any() -> nix::Result<Option<(Pid, bool)>> {
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all zeroes are a valid siginfo_t, which says that there is none.
+    let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+    // SAFETY: the place is valid for the call's duration.
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) })?;
+    // SAFETY: waitid(2) fills in a pid, or leaves the zero.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), info.si_code != libc::CLD_STOPPED)))
+}
+
+/// Reaps this child, or tells that it was stopped; waitpid(2).
+pub fn reap(pid: Pid) -> nix::Result<Option<(Pid, ExitStatus)>> {
+    wait(pid, libc::WNOHANG | libc::WUNTRACED)
 }
 
 pub(super) fn wait(pid: Pid, flags: c_int) -> nix::Result<Option<(Pid, ExitStatus)>> {

@@ -8,7 +8,7 @@ fn enforced_always_the_guards_hold_whatever_node_env_says() {
     let strict = [("VERSION_GUARD_ENFORCE", "always"), ("GIT_SHA", SHA)];
     let strict = shell_worker("version-guard-tests/always", &strict);
     let plain = shell_worker("version-guard-tests/plain", &[("GIT_SHA", SHA)]);
-    for node_env in ["NODE_ENV=development", "NODE_ENV=", "NODE_ENV=Production"] {
+    for node_env in ["NODE_ENV=development", "NODE_ENV=", "NODE_ENV=prod"] {
         let said = once(["-e", node_env, &strict, "echo", "tsx"]);
         assert_eq!((said.code, &*said.stdout), (1, ""), "{}", said.stderr);
         assert!(said.stderr.contains("FATAL: Running via tsx in production!"), "{}", said.stderr);

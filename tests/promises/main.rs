@@ -19,6 +19,7 @@ mod redis_faults;
 mod registration;
 mod seal_command;
 mod seal_policy;
+mod sealed_code;
 mod signals;
 mod supervision_options;
 mod suspension;

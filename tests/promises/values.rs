@@ -69,7 +69,14 @@ const GIT_SHA: &[(&str, Verdict)] = &[
     ("v1.4.2", Warns("no commit's SHA")),
     ("build-481", Warns("no commit's SHA")),
     ("2026.11.25", Warns("no commit's SHA")),
-    ("a1b2\u{200b}c3d", Warns(r"a1b2\u{200b}c3d")),
+    ("a1b2\u{200b}c3d", Unknown),
+    ("__GIT_SHA__", Unknown),
+    ("@GIT_SHA@", Unknown),
+    ("CI_COMMIT_SHORT_SHA", Unknown),
+    ("CHANGE_ME", Unknown),
+    ("HEAD~1", Unknown),
+    ("process.env.GIT_SHA", Unknown),
+    ("\"a1b2c3d", Unknown),
     ("", Unknown),
     ("\"\"", Unknown),
     ("\u{feff}", Unknown),
@@ -210,8 +217,9 @@ fn each_value_is_taken_as_it_is_meant_or_refused_with_a_sentence() {
 #[test]
 fn a_value_that_is_no_text_is_no_production_and_no_sha() {
     let bytes = |text: &[u8]| std::ffi::OsString::from_vec(text.to_vec());
-    let shim = Shim::run(["exit", "0"]).env("NODE_ENV", bytes(b"production\xff"));
-    assert_verdict(&shim, "NODE_ENV", Warns("unknown"));
+    let shim =
+        Shim::run(["exit", "0"]).env("GIT_SHA", SHA).env("NODE_ENV", bytes(b"production\xa0"));
+    assert_verdict(&shim, "NODE_ENV", Warns("which is not production"));
     let shim = Shim::run(["exit", "0"]).production(SHA).env("GIT_SHA", bytes(b"a1b2c3d\xff"));
     assert_verdict(&shim, "GIT_SHA", Unknown);
 }

@@ -693,6 +693,7 @@ fn a_worker_that_can_not_be_executed_is_told_with_its_usual_cause() {
         program[at..=at + path.len()].copy_from_slice(&[path, b"\0"].concat());
         program
     };
+    let by_foreign = format!("#!{} -x\necho hi\n", folder.path("foreign").display());
     let cases = [
         (vec!["node dist/worker.js".to_owned()], 127, "one string with blanks"),
         (vec![file("windows", b"#!/bin/sh\r\nexit 7\r\n", "755")], 126, r"'#!/bin/sh\r'"),
@@ -709,6 +710,7 @@ fn a_worker_that_can_not_be_executed_is_told_with_its_usual_cause() {
             "built on Alpine",
         ),
         (vec![file("glibc", &with_loader(b"/lib/ld-linux-nowhere"), "755")], 126, "glibc's"),
+        (vec![file("by-foreign", by_foreign.as_bytes(), "755")], 126, "a program of aarch64's"),
         (vec![file("plain", b"exit 7\n", "644")], 126, "no executable bit"),
         (vec!["/etc".into()], 126, "is a directory"),
     ];

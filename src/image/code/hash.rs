@@ -45,8 +45,13 @@ impl Hasher {
         let mut sum = Context::new(&SHA256);
         loop {
             match file.read(&mut self.0) {
-                Ok(0) => break,
-                Ok(count) => sum.update(self.0.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    sum.update(self.0.get(..count).unwrap_or_default());
+                    // Of a regular file, less than was asked for is the rest of it; read(2).
+                    if count < CHUNK {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, available_parallelism};
-use std::{io, iter, slice};
+use std::{io, iter, mem, slice};
 
 use super::bytes::EscapedBytes;
 use super::hash::{Content, Hasher};
@@ -23,8 +23,11 @@ use crate::system::signals::block_all;
 /// How many differences are named.
 const MAX_NAMED: usize = 10;
 
-/// Files that wait to be read. More would be memory, fewer would let a processor wait.
-const QUEUE: usize = 64;
+/// Files that are given to a reader at once: to hand over each alone would cost more than to read it.
+const BATCH: usize = 64;
+
+/// Batches that wait to be read. More would be memory, fewer would let a processor wait.
+const QUEUE: usize = 4;
 
 /// More processors than these wait for the disk.
 const MAX_READERS: usize = 8;
@@ -144,8 +147,11 @@ fn compare_contents(code: &SealedCode, found: &mut Inspection) -> Result<(), Man
         .take(wanted)
         .flatten()
         .collect();
-        let readers =
-            if threads.is_empty() { Readers::None(Hasher::new()) } else { Readers::Queue(sender) };
+        let readers = if threads.is_empty() {
+            Readers::None(Hasher::new())
+        } else {
+            Readers::Queue(sender, Vec::with_capacity(BATCH))
+        };
         let mut comparison = Comparison::new(code, manifest, readers, found);
         let compared = comparison.run(code);
         drop(comparison);
@@ -159,22 +165,22 @@ fn compare_contents(code: &SealedCode, found: &mut Inspection) -> Result<(), Man
     })
 }
 
-fn read_queue(queue: &Mutex<Receiver<Task>>) -> Inspection {
+fn read_queue(queue: &Mutex<Receiver<Vec<Task>>>) -> Inspection {
     block_all();
     let mut hasher = Hasher::new();
     let mut found = Inspection::default();
     loop {
-        let task = queue.lock().map(|queue| queue.recv());
-        match task {
-            Ok(Ok(task)) => task.check(&mut hasher, &mut found),
-            _ => return found,
+        let batch = queue.lock().map(|queue| queue.recv());
+        let Ok(Ok(batch)) = batch else { return found };
+        for task in batch {
+            task.check(&mut hasher, &mut found);
         }
     }
 }
 
 /// Who reads the files.
 enum Readers {
-    Queue(SyncSender<Task>),
+    Queue(SyncSender<Vec<Task>>, Vec<Task>),
     /// There are none: they are read where they are found.
     None(Hasher),
 }
@@ -213,6 +219,9 @@ impl<'a> Comparison<'a, slice::Iter<'a, Pair>, slice::Iter<'a, EscapedBytes>> {
                 Kind::Unreadable(error) => self.found.note(path, unreadable(&error)),
             }
         }
+        if let Readers::Queue(queue, batch) = &mut self.readers {
+            let _ = queue.send(mem::take(batch));
+        }
         while let Some(entry) = self.next.take() {
             self.found.note(entry.path, "missing");
             self.next = self.manifest.next_entry()?;
@@ -241,7 +250,13 @@ impl<'a> Comparison<'a, slice::Iter<'a, Pair>, slice::Iter<'a, EscapedBytes>> {
         let is_executable = self.executables.next_if(|executable| executable.0 == path).is_some();
         let task = Task { path, sealed: Content { sha256, is_executable } };
         match &mut self.readers {
-            Readers::Queue(queue) => drop(queue.send(task)),
+            Readers::Queue(queue, batch) => {
+                batch.push(task);
+                if batch.len() == BATCH {
+                    let batch = mem::replace(batch, Vec::with_capacity(BATCH));
+                    let _ = queue.send(batch);
+                }
+            }
             Readers::None(hasher) => task.check(hasher, self.found),
         }
         Ok(())
