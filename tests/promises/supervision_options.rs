@@ -485,3 +485,14 @@ fn while_the_shim_waits_for_descendants_the_instance_has_said_goodbye() {
     shim.signal(SIGTERM);
     assert_eq!(shim.end().code, 5);
 }
+
+/// The worker ends in the midst of its orphans, which are reaped one after the other.
+#[test]
+fn in_group_scope_no_burst_of_orphans_keeps_the_group_from_being_asked_to_end() {
+    let script = "sleep 1000 & i=0; while [ $i -lt 100 ]; do (: &); i=$((i + 1)); done; exit 5";
+    for _ in 0..40 {
+        let shim = Shim::command("run").worker(["sh", "-c", script]);
+        let shim = shim.options(["--signal-scope", "group", "--reap-grace", "1h"]);
+        assert_eq!(shim.output().code, 5);
+    }
+}

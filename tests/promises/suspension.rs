@@ -4,7 +4,9 @@
 use nix::libc::{SIGCONT, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
 
 use crate::common::terminal::Terminal;
-use crate::common::{Running, Shim, binary, children, eventually, fixture, kill, status_field};
+use crate::common::{
+    Running, Shim, binary, children, eventually, fixture, kill, silent_server, status_field,
+};
 
 const SUSPENDING: [i32; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
 
@@ -160,4 +162,21 @@ fn on_a_terminal_a_worker_that_is_stopped_by_pid_leaves_the_shim_awake() {
         terminal.expect(&format!("10 from {shim}"));
         is_awake(shim);
     }
+}
+
+/// Both come while the worker is being registered, and are given to it when it is there.
+#[test]
+fn a_suspension_that_was_taken_back_before_the_worker_is_there_suspends_nobody() {
+    let (_server, url) = silent_server();
+    let shim = Shim::run(["sleep"]).registers("late", url).under::<&str>([]);
+    let mut running = shim.options(["--register-timeout", "700ms"]).spawn();
+    running.armed();
+    for signal in [SIGTSTP, SIGCONT] {
+        running.signal(signal);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    running.expect_line("ready");
+    is_awake(running.pid());
+    running.signal(SIGTERM);
+    assert_eq!(running.end().code, 143);
 }
