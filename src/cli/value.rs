@@ -113,6 +113,14 @@ pub fn switch(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+/// A number of times, from 1 to 10: so many are remembered.
+///
+/// # Errors
+/// The limits.
+pub fn count(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|count| (1..=10).contains(count)).ok_or("expected 1 to 10")
+}
+
 /// A duration as people write it, up to a day; a bare number is seconds.
 ///
 /// # Errors

@@ -6,9 +6,9 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Error};
 
-use super::value::{List, Value, duration, list, switch, text, unless_empty, word};
+use super::value::{List, Value, count, duration, list, switch, text, unless_empty, word};
 use crate::registry::{KeyPrefix, WorkerType};
-use crate::verify::Format;
+use crate::verify::{Format, Requirement};
 
 // Each switch is an option of its own.
 #[allow(clippy::struct_excessive_bools)]
@@ -21,11 +21,18 @@ pub struct Verify {
     #[arg(value_parser = Value(text))]
     pub expected: Option<String>,
 
-    /// Worker types that have to be there, separated by commas
+    /// Worker types that have to be there, separated by commas: TYPE, TYPE=3 for at least three, or
+    /// TYPE=0..2 for what may be scaled to nothing
     #[arg(long, value_name = "TYPES")]
     #[arg(env = "VERSION_GUARD_REQUIRE", hide_env_values = true)]
+    #[arg(value_parser = Value(list::<Requirement>))]
+    pub require: Option<List<Requirement>>,
+
+    /// Judge these types alone, separated by commas
+    #[arg(long, value_name = "TYPES")]
+    #[arg(env = "VERSION_GUARD_ONLY", hide_env_values = true)]
     #[arg(value_parser = Value(list::<WorkerType>))]
-    pub require: Option<List<WorkerType>>,
+    pub only: Option<List<WorkerType>>,
 
     /// A file that names more of them, one a line
     #[arg(long, value_name = "FILE")]
@@ -38,6 +45,18 @@ pub struct Verify {
     #[arg(env = "VERSION_GUARD_WAIT", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]
     pub wait: Option<Duration>,
+
+    /// With --wait: be content only with what has been registered for this long, and when nothing has
+    /// ended by itself meanwhile
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(env = "VERSION_GUARD_STABLE_FOR", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub stable_for: Duration,
+
+    /// With --wait: give up once a required type has ended by itself so often on the expected SHA
+    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(env = "VERSION_GUARD_CRASHES", hide_env_values = true, value_parser = Value(count))]
+    pub crashes: usize,
 
     /// Draw a table that is kept up to date
     #[arg(long, env = "VERSION_GUARD_WATCH", hide_env_values = true)]
@@ -60,7 +79,7 @@ pub struct Verify {
     json: bool,
 
     /// Report an instance as dead for this long after it was last seen
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
     #[arg(env = "VERSION_GUARD_DEAD_FOR", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]
     pub dead_for: Duration,

@@ -1,5 +1,6 @@
 //! `run`: the whole program, in the order in which the README tells it.
 
+use std::os::unix::process::ExitStatusExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use tracing::{error, info, warn};
 use crate::cli;
 use crate::config::Config;
 use crate::escape::Escape;
-use crate::exit::Exit;
+use crate::exit::{Exit, code_of};
 use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
 use crate::image::{ImageIdentity, Inspection, Inspector, SealedCode, inspect};
-use crate::registry::{Registrar, Registration};
+use crate::registry::{Registrar, Registration, WorkerEnd};
 use crate::supervisor::{NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand};
 use crate::system::environment::Environment;
 
@@ -30,8 +31,10 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     let mut registrar = register(config.registration, &config.identity, &mut supervisor);
     announce_start(&config.identity, &config.expectation, registrar.as_ref());
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
-    let exit = worker.map_or_else(|exit| exit, |worker| supervisor.supervise(&worker));
-    leave_registry(registrar, exit);
+    let exit = match worker {
+        Ok(worker) => supervise(&worker, registrar, &mut supervisor),
+        Err(exit) => roll_back(registrar, exit),
+    };
     supervisor.outlast_descendants();
     Ok(exit)
 }
@@ -115,15 +118,31 @@ fn start_when_there_is_room(
     }
 }
 
-/// The instance of a worker that has ended leaves the registry; of one that never was, everything is
-/// taken back.
-fn leave_registry(registrar: Option<Registrar>, exit: Exit) {
-    let Some(registrar) = registrar else { return };
-    match exit {
-        Exit::Worker(_) => registrar.deregister(),
-        Exit::Interrupted(_) => registrar.roll_back_at_once(),
-        _ => registrar.roll_back(),
+/// Stays with the worker until it ends; then its instance leaves the registry.
+fn supervise(
+    worker: &Worker,
+    mut registrar: Option<Registrar>,
+    supervisor: &mut Supervisor,
+) -> Exit {
+    let mut drain = || registrar.iter_mut().for_each(Registrar::drain);
+    let (exit, status) = supervisor.supervise(worker, &mut drain);
+    if let Some(registrar) = registrar {
+        registrar.deregister(match status.signal() {
+            Some(signal) => WorkerEnd::Killed(signal.try_into().unwrap_or_default()),
+            None => WorkerEnd::Exited(code_of(status)),
+        });
     }
+    exit
+}
+
+/// Of a worker that never was, everything is taken back.
+fn roll_back(registrar: Option<Registrar>, exit: Exit) -> Exit {
+    match (registrar, exit) {
+        (Some(registrar), Exit::Interrupted(_)) => registrar.roll_back_at_once(),
+        (Some(registrar), _) => registrar.roll_back(),
+        (None, _) => {}
+    }
+    exit
 }
 
 /// Logs every violation, or what is tolerated and what looks odd.

@@ -17,7 +17,7 @@ use crate::registry::{self, Endpoint, KeyPrefix, Session, WorkerType};
 use crate::system::environment::Environment;
 use crate::system::signals;
 use crate::verify::{
-    CannotAsk, Expected, Format, Paint, Report, Text, json, prometheus, wait, watch,
+    CannotAsk, Expected, Format, Paint, Report, Requirement, Text, json, prometheus, wait, watch,
 };
 
 /// What is read from one connection at most, in bytes: enough for a million instances, or for a
@@ -57,7 +57,7 @@ async fn judge(
     let read = || read_within(options.timeout);
     let report = match (options.watch, options.wait) {
         (true, _) => return watch(read, paint).await,
-        (_, Some(limit)) => wait(read_within, limit).await?,
+        (_, Some(limit)) => wait(read_within, limit, options.crashes).await?,
         (_, None) => read().await?,
     };
     let text = match options.format {
@@ -88,6 +88,7 @@ fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
     let git_sha = meaningful(git_sha.ok_or(CannotAsk::NoExpectedSha)?)
         .map_err(|word| CannotAsk::NothingExpected { word })?;
     let List(mut required) = options.require.clone().unwrap_or(List(Vec::new()));
+    let List(only) = options.only.clone().unwrap_or(List(Vec::new()));
     if let Some(path) = &options.require_file {
         let types = read_types(path)
             .map_err(|reason| CannotAsk::Required { path: path.clone(), reason })?;
@@ -96,13 +97,15 @@ fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
     Ok(Expected {
         git_sha,
         required,
+        only,
         dead_for: options.dead_for,
         diverged_is_ok: options.allow_diverged,
+        stable_for: options.stable_for,
     })
 }
 
 /// The worker types in a file, one a line, or several with commas; `#` begins a comment.
-fn read_types(path: &str) -> Result<Vec<WorkerType>, String> {
+fn read_types(path: &str) -> Result<Vec<Requirement>, String> {
     let file = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
     let List(types) = cli::list(&lines.collect::<Vec<_>>().join(","))?;
@@ -119,8 +122,10 @@ struct Registry {
 impl Registry {
     async fn read(&self, limit: Duration) -> Result<Report, CannotAsk> {
         let Self { redis, key_prefix, expected } = self;
+        let required = expected.required.iter().map(|required| required.worker_type.clone());
+        let types: Vec<WorkerType> = required.collect();
         let fleet = Session::within(redis, limit, async |session| {
-            registry::read(session, key_prefix, &expected.required).await
+            registry::read(session, key_prefix, &types).await
         });
         match fleet.await {
             Ok(fleet) => Ok(Report::new(fleet, expected)),

@@ -1,14 +1,15 @@
 //! One instance as a client of the registry: each attempt to register, renew, deregister or roll back.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use super::batch::{fields, unix_ms};
 use super::endpoint::Endpoint;
 use super::error::ConnectionError;
-use super::record::Entry;
+use super::key::in_ms;
+use super::record::{Entry, Life, WorkerEnd};
 use super::session::Session;
 
 /// What an attempt works with.
@@ -18,6 +19,9 @@ pub struct Client {
     pub entry: Entry,
     /// Whether any attempt has come as far as to write.
     has_reached_redis: Cell<bool>,
+    life: Cell<Life>,
+    /// What Redis's clock said, in unix ms, and when it was heard.
+    clock: Cell<Option<(u64, Instant)>>,
 }
 
 /// What a heartbeat found of this instance.
@@ -30,7 +34,22 @@ pub enum Renewal {
 
 impl Client {
     pub fn new(endpoint: Endpoint, entry: Entry) -> Self {
-        Self { endpoint, entry, has_reached_redis: Cell::new(false) }
+        Self {
+            endpoint,
+            entry,
+            has_reached_redis: Cell::new(false),
+            life: Cell::default(),
+            clock: Cell::new(None),
+        }
+    }
+
+    /// From now on the instance says that its worker was asked to stop.
+    pub fn drain(&self) {
+        self.life.set(Life { is_draining: true, ..self.life.get() });
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.life.get().is_draining
     }
 
     pub fn has_reached_redis(&self) -> bool {
@@ -57,7 +76,7 @@ impl Client {
     pub async fn register(&self, late: bool, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis| {
             let entry = &self.entry;
-            let mut batches = vec![entry.write_instance(), entry.read_last_seen()];
+            let mut batches = vec![entry.write_instance(&self.life.get()), entry.read_last_seen()];
             if !late {
                 batches.insert(0, entry.write_version());
             }
@@ -81,8 +100,11 @@ impl Client {
     pub async fn renew(&self, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis| {
             let entry = &self.entry;
-            let batches =
-                vec![entry.renew_version(), entry.write_instance(), entry.read_last_seen()];
+            let batches = vec![
+                entry.renew_version(),
+                entry.write_instance(&self.life.get()),
+                entry.read_last_seen(),
+            ];
             let replies = redis.send(batches).await?;
             let mut replies = redis.all_ok(replies)?;
             let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
@@ -105,7 +127,15 @@ impl Client {
             code: String::new(),
             text: "Redis doesn't tell the time".into(),
         })?;
-        redis.send_one(self.entry.write_last_seen(now)).await?;
+        self.clock.set(Some((now, Instant::now())));
+        let mut batches = vec![self.entry.write_last_seen(now)];
+        if self.life.get().registered_at.is_none() {
+            // Since when is known only now.
+            self.life.set(Life { registered_at: Some(now), ..self.life.get() });
+            batches.push(self.entry.write_instance(&self.life.get()));
+        }
+        let replies = redis.send(batches).await?;
+        redis.all_ok(replies)?;
         Ok(if last_seen == Some(&Value::Nil) { Renewal::Forgotten } else { Renewal::Kept })
     }
 
@@ -142,18 +172,28 @@ impl Client {
         .await
     }
 
-    /// The instance goes; the version key stays, as in the document, and is marked as a leftover.
+    /// The instance goes, and leaves behind how its worker ended; the version key stays, as in the
+    /// document, and is marked as a leftover by that.
     ///
     /// The index entry goes before the instance, so that no reader can see the one without the other
     /// and take it for dead.
     ///
     /// # Errors
     /// What failed within the limit.
-    pub async fn deregister(&self, limit: Duration) -> Result<(), ConnectionError> {
+    pub async fn deregister(&self, end: WorkerEnd, limit: Duration) -> Result<(), ConnectionError> {
+        // Redis's clock goes on as this machine's does, and to ask it again would take a round trip.
+        let elapsed = |(then, heard): (u64, Instant)| then.saturating_add(in_ms(heard.elapsed()));
+        let now = self.clock.get().map_or(0, elapsed);
+        let departure = self.entry.departure(end, self.is_draining(), now);
         self.reach(limit, async |redis| {
-            let batches = vec![self.entry.write_left(), self.entry.delete_last_seen()];
-            let replies = redis.send(batches).await?;
-            redis.send_one(self.entry.delete_instance()).await?;
+            let left = self.entry.write_left(&departure);
+            let replies = redis.send(vec![left.clone(), self.entry.delete_last_seen()]).await?;
+            let mut last = vec![self.entry.delete_instance()];
+            if redis.all_ok(replies).is_err() {
+                // What stands there is no list: it was left by a shim of before.
+                last.extend([self.entry.delete_left(), left]);
+            }
+            let replies = redis.send(last).await?;
             redis.all_ok(replies).map(drop)
         })
         .await

@@ -1,10 +1,11 @@
 //! The fleet: which instances run what, as values. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use redis::Value;
 use serde::Serialize;
 
+use super::record::{DRAINING, Departure, WorkerEnd};
 use crate::escape::Escape;
 
 /// The whole fleet, at one time of Redis's clock.
@@ -13,6 +14,8 @@ pub struct Fleet {
     /// Unix time in ms, by Redis's clock.
     pub read_at: u64,
     pub instances: Vec<Instance>,
+    /// How workers ended, the last ones of each type.
+    pub departures: Vec<Departed>,
     /// What could not be read, one sentence each.
     pub complaints: Vec<String>,
 }
@@ -40,10 +43,13 @@ pub struct StoredRecord {
     pub hostname: Option<EscapedText>,
     /// The sealed code's digest.
     pub code_sha256: Option<EscapedText>,
+    pub registered_at: Option<EscapedText>,
+    pub state: Option<EscapedText>,
 }
 
 /// Fields of the hashes, in the order in which they are asked for.
-pub const FIELDS: [&str; 6] = ["gitSha", "buildDate", "startedAt", "pid", "hostname", "codeSha256"];
+pub const FIELDS: [&str; 8] =
+    ["gitSha", "buildDate", "startedAt", "pid", "hostname", "codeSha256", "registeredAt", "state"];
 
 impl StoredRecord {
     /// From HMGET's reply; `None` for a key that is not there, of which there is nothing but nils.
@@ -61,9 +67,71 @@ impl StoredRecord {
             pid: next(),
             hostname: next(),
             code_sha256: next(),
+            registered_at: next(),
+            state: next(),
         };
         (record != Self::default()).then_some(record)
     }
+}
+
+impl Instance {
+    /// Since when it has been registered: unix time in ms by Redis's clock; `None` where it does not say.
+    pub fn registered_at(&self) -> Option<u64> {
+        ms_of(self.record.as_ref()?.registered_at.as_ref()?.as_str())
+    }
+
+    /// Since when it has been there at the latest: by its registration or, where it has no shim or one of
+    /// before, by what the worker's own clock said at its start.
+    pub fn there_since(&self) -> Option<u64> {
+        let started = || ms_of(self.record.as_ref()?.started_at.as_ref()?.as_str());
+        self.registered_at().or_else(started)
+    }
+
+    /// Whether its worker was asked to stop and has not ended yet.
+    pub fn is_draining(&self) -> bool {
+        let state = self.record.as_ref().and_then(|record| record.state.as_ref());
+        state.is_some_and(|state| state.as_str() == DRAINING)
+    }
+}
+
+/// How a worker ended, as its goodbye has left it behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departed {
+    pub worker_type: EscapedText,
+    pub git_sha: EscapedText,
+    pub end: WorkerEnd,
+    /// Whether it was asked to stop, and did not end by itself.
+    pub was_asked: bool,
+    /// Unix time in ms, by Redis's clock.
+    pub at: u64,
+}
+
+impl Departed {
+    /// From the JSON of a goodbye; `None` for what is none.
+    pub fn new(worker_type: &[u8], json: &[u8]) -> Option<Self> {
+        /// Far more than a goodbye is long.
+        const MAX_BYTES: usize = 4096;
+        let departure: Departure =
+            serde_json::from_slice(json.get(..MAX_BYTES).unwrap_or(json)).ok()?;
+        let end = match (departure.code, departure.signal) {
+            (_, Some(signal)) => WorkerEnd::Killed(signal),
+            (Some(code), None) => WorkerEnd::Exited(code),
+            (None, None) => return None,
+        };
+        Some(Self {
+            worker_type: EscapedText::new(worker_type),
+            git_sha: EscapedText::new(departure.git_sha.as_bytes()),
+            end,
+            was_asked: departure.was_asked,
+            at: ms_of(&departure.at)?,
+        })
+    }
+}
+
+/// Unix time in ms of an RFC 3339 text.
+fn ms_of(text: &str) -> Option<u64> {
+    let time = humantime::parse_rfc3339(text).ok()?;
+    time.duration_since(UNIX_EPOCH).ok()?.as_millis().try_into().ok()
 }
 
 /// Text that came out of Redis, and so is untrusted input: trimmed, escaped and cut, once and here,
@@ -100,7 +168,7 @@ pub fn age(now: u64, then: u64) -> Duration {
 mod tests {
     use redis::Value;
 
-    use super::{EscapedText, StoredRecord};
+    use super::{Departed, EscapedText, StoredRecord, WorkerEnd};
 
     #[test]
     fn text_is_trimmed_escaped_and_cut() {
@@ -121,5 +189,21 @@ mod tests {
         let odd = Value::Array(vec![Value::Nil, Value::Int(1), Value::BulkString(b"x".into())]);
         let record = StoredRecord::new(Some(&odd)).unwrap();
         assert_eq!((record.git_sha, record.started_at), (None, Some(EscapedText::new(b"x"))));
+    }
+
+    #[test]
+    fn a_goodbye_is_read_back_and_nonsense_is_none() {
+        let json =
+            br#"{"id":"1f","hostname":"h","gitSha":"a1","code":1,"at":"2026-01-08T12:00:00.042Z"}"#;
+        let departed = Departed::new(b"ocr", json).unwrap();
+        assert_eq!((departed.end, departed.was_asked), (WorkerEnd::Exited(1), false));
+        assert_eq!(departed.at, 1_767_873_600_042);
+        for odd in [&b""[..], b"1", b"{}", b"[]", &b"x".repeat(1_000_000)] {
+            assert_eq!(Departed::new(b"ocr", odd), None);
+        }
+        let text = String::from_utf8(json.to_vec()).unwrap();
+        for (from, to) in [("\"code\":1,", ""), ("\"code\":1", "\"code\":999"), ("2026-", "x")] {
+            assert_eq!(Departed::new(b"ocr", text.replace(from, to).as_bytes()), None, "{to}");
+        }
     }
 }

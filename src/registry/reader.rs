@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use redis::{RedisError, cmd};
+use redis::{RedisError, Value, cmd};
 
-use super::batch::{Batch, unix_ms, value};
+use super::batch::{Batch, Replies, unix_ms, value};
 use super::error::ConnectionError;
-use super::fleet::{EscapedText, FIELDS, Fleet, Instance, StoredRecord};
+use super::fleet::{Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, type_and_id, version_key,
 };
 use super::keyspace::{Keys, count_keys, find_types};
+use super::leftover::{FOR_EVER, NO_KEY, Type, is_left_over};
+use super::record::MAX_DEPARTURES;
 use super::session::Session;
 
 /// Buckets of the index that are read at once.
@@ -19,17 +21,6 @@ const INDEX_PAGE: u32 = 2_000;
 const SMALL: u64 = 100_000;
 /// Batches that go out together.
 const BATCH: usize = 1_000;
-/// A shim renews its version key and says that it was seen within one attempt.
-const ONE_ATTEMPT: u64 = 5_000;
-
-/// What is known of a worker type while reading.
-#[derive(Debug, Default)]
-struct Type {
-    lives: bool,
-    /// When the last of its dead was last seen.
-    last_death: Option<u64>,
-}
-
 /// Reads the fleet. The required types are looked up even where nothing leads to them.
 ///
 /// # Errors
@@ -83,7 +74,11 @@ impl Reader<'_, '_> {
             let reply = self.redis.send(vec![page]).await?.pop();
             let replies = match reply.unwrap_or_else(|| Ok(Vec::new())) {
                 Ok(replies) => replies,
-                Err(error) => return self.tolerate(&index, &error),
+                Err(error) => {
+                    let time = self.redis.send_to_master(0, &cmd("TIME")).await?;
+                    self.fleet.read_at = unix_ms(&time).unwrap_or_default();
+                    return self.tolerate(&index, &error);
+                }
             };
             let (next, members): (Vec<u8>, Vec<(Vec<u8>, f64)>) = value(replies.first())?;
             self.fleet.read_at = replies.get(1).and_then(unix_ms).unwrap_or(self.fleet.read_at);
@@ -202,15 +197,20 @@ impl Reader<'_, '_> {
                             cmd("PTTL").arg(&version).clone(),
                             cmd("HMGET").arg(&version).arg(&FIELDS).clone(),
                         ],
-                        vec![cmd("PTTL").arg(left).clone()],
+                        vec![cmd("PTTL").arg(&left).clone()],
+                        // By itself: a key of a shim of before holds no list.
+                        vec![cmd("LRANGE").arg(left).arg(0).arg(MAX_DEPARTURES - 1).clone()],
                     ]
                 })
                 .collect();
-            let mut all_replies = self.redis.send(batches).await?.into_iter();
+            let mut replies_of_all = self.redis.send(batches).await?.into_iter();
             for worker_type in types {
-                let (Some(version), Some(left)) = (all_replies.next(), all_replies.next()) else {
+                let (Some(version), Some(left), departures) =
+                    (replies_of_all.next(), replies_of_all.next(), replies_of_all.next())
+                else {
                     break;
                 };
+                self.take_departures(worker_type, departures);
                 let left = left.map_err(|error| self.redis.error_reply(&error))?;
                 let left: i64 = value(left.first())?;
                 let (version, record) = match version {
@@ -237,6 +237,16 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
+    fn take_departures(&mut self, worker_type: &[u8], replies: Option<Replies>) {
+        let Some(Ok(replies)) = replies else { return };
+        let Some(Value::Array(texts)) = replies.first() else { return };
+        let texts = texts.iter().filter_map(|text| match text {
+            Value::BulkString(json) => Departed::new(worker_type, json),
+            _ => None,
+        });
+        self.fleet.departures.extend(texts);
+    }
+
     /// Whether a large Redis need not be searched. Every version key expires, in the document as here;
     /// where no more keys expire than have been read, there is no unknown one.
     ///
@@ -260,22 +270,6 @@ impl Reader<'_, '_> {
     }
 }
 
-/// PTTL's all_replies where there is no time to live.
-const FOR_EVER: i64 = -1;
-const NO_KEY: i64 = -2;
-
-/// Whether a version key was last written or renewed by a shim that is gone: before the last one of its
-/// type said goodbye, or while the last one that died was still alive. Both live for a day from then
-/// on, so the time that is left tells which came first. In ms.
-fn is_left_over(version: i64, left: i64, known: &Type, now: u64) -> bool {
-    if version < 0 {
-        return false;
-    }
-    let written = now.saturating_add(version.unsigned_abs()).saturating_sub(in_ms(DAY));
-    version <= left
-        || known.last_death.is_some_and(|death| written <= death.saturating_add(ONE_ATTEMPT))
-}
-
 /// A score as unix time in ms; one that is none becomes the nearest that is.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn ms(score: f64) -> u64 {
@@ -284,28 +278,7 @@ fn ms(score: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FOR_EVER, Type, is_left_over, ms};
-
-    const DAY: i64 = 86_400_000;
-
-    #[test]
-    fn a_version_key_from_before_the_goodbye_is_left_over() {
-        let unheard_of = Type::default();
-        let now = 2_000_000_000_000;
-        assert!(is_left_over(DAY - 9000, DAY - 8000, &unheard_of, now));
-        assert!(!is_left_over(DAY - 8000, DAY - 9000, &unheard_of, now));
-        assert!(!is_left_over(DAY, -2, &unheard_of, now));
-        assert!(!is_left_over(FOR_EVER, DAY, &unheard_of, now));
-    }
-
-    #[test]
-    fn a_version_key_from_before_the_death_is_left_over() {
-        let now = 2_000_000_000_000;
-        let known = Type { lives: false, last_death: Some(now - 100_000) };
-        assert!(is_left_over(DAY - 100_000, -2, &known, now));
-        assert!(is_left_over(DAY - 200_000, -2, &known, now));
-        assert!(!is_left_over(DAY - 50_000, -2, &known, now));
-    }
+    use super::ms;
 
     #[test]
     fn odd_scores_become_times() {

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::cmd;
+use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::key::{
@@ -77,6 +78,58 @@ impl Record {
     }
 }
 
+/// What an instance says beside its record: it changes while it lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Life {
+    /// Since when it has been registered: unix time in ms by Redis's clock; `None` until that was heard.
+    pub registered_at: Option<u64>,
+    /// Whether its worker was asked to stop.
+    pub is_draining: bool,
+}
+
+/// The values of an instance's `state`.
+pub const RUNNING: &str = "running";
+pub const DRAINING: &str = "draining";
+
+/// How many departures of a type are remembered.
+pub const MAX_DEPARTURES: u64 = 10;
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerEnd {
+    /// With this exit code.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+}
+
+/// What a goodbye leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Departure {
+    pub id: String,
+    pub hostname: String,
+    pub git_sha: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u8>,
+    /// Whether the worker was asked to stop, and did not end by itself.
+    #[serde(default)]
+    pub was_asked: bool,
+    /// By Redis's clock, as RFC 3339.
+    pub at: String,
+}
+
+/// RFC 3339 of a unix time in ms.
+fn rfc3339(ms: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS))).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can express.
+const LAST_MS: u64 = 253_402_300_799_999;
+
 /// One instance's share of the registry, as commands. None of them touches two keys, since those may
 /// be on two nodes of a cluster; and none lets a key stand without its expiry, not for a moment.
 #[derive(Debug, Clone)]
@@ -88,6 +141,8 @@ pub struct Entry {
     instance_ttl: Duration,
     index_key: Vec<u8>,
     member: String,
+    id: String,
+    heartbeat: Duration,
 }
 
 impl Entry {
@@ -106,6 +161,8 @@ impl Entry {
             instance_ttl: heartbeat * HEARTBEATS,
             index_key: index_key(prefix),
             member: format!("{}/{id}", worker_type.as_str()),
+            id: id.to_string(),
+            heartbeat,
             record,
         }
     }
@@ -121,16 +178,25 @@ impl Entry {
 
     /// The whole record, each time: renewing the expiry of a key that is already gone does nothing,
     /// and of one that another client has just made anew it would complete nothing.
-    pub fn write_instance(&self) -> Batch {
+    pub fn write_instance(&self, life: &Life) -> Batch {
+        let registered_at = life.registered_at.map(rfc3339).unwrap_or_default();
+        let heartbeat = in_ms(self.heartbeat).to_string();
+        let mut more = vec![
+            ("hostname", self.record.hostname.as_str()),
+            ("heartbeat", &heartbeat),
+            ("state", if life.is_draining { DRAINING } else { RUNNING }),
+        ];
+        if life.registered_at.is_some() {
+            more.push(("registeredAt", &registered_at));
+        }
         let mut batch = write(&self.instance_key, &self.record.version_fields(), self.instance_ttl);
-        // By itself: of a client that has not logged in, Redis takes no command of more than ten words
-        // and closes the connection instead of saying why.
-        let hostname =
-            cmd("HSET").arg(&self.instance_key).arg("hostname").arg(&self.record.hostname).clone();
-        batch.insert(batch.len() - 1, hostname);
+        // By themselves: of a client that has not logged in, Redis takes no command of more than ten
+        // words and closes the connection instead of saying why.
+        let expiry = batch.len() - 2;
+        batch.insert(expiry, cmd("HSET").arg(&self.instance_key).arg(&more).clone());
         if let Some(code) = &self.record.code_sha256 {
             let code = cmd("HSET").arg(&self.instance_key).arg("codeSha256").arg(code).clone();
-            batch.insert(batch.len() - 1, code);
+            batch.insert(expiry, code);
         }
         batch
     }
@@ -153,8 +219,39 @@ impl Entry {
         ]
     }
 
-    pub fn write_left(&self) -> Batch {
-        vec![cmd("SET").arg(&self.left_key).arg(1).arg("PX").arg(in_ms(DAY)).clone()]
+    /// Leaves behind how the worker ended, with the last ones of its type.
+    pub fn write_left(&self, departure: &Departure) -> Batch {
+        // It holds nothing that can't be expressed.
+        let text = serde_json::to_string(departure).unwrap_or_default();
+        vec![
+            cmd("MULTI"),
+            cmd("LPUSH").arg(&self.left_key).arg(text).clone(),
+            cmd("LTRIM").arg(&self.left_key).arg(0).arg(MAX_DEPARTURES - 1).clone(),
+            pexpire(&self.left_key, DAY),
+            cmd("EXEC"),
+        ]
+    }
+
+    /// For a key of before, which held no list.
+    pub fn delete_left(&self) -> Batch {
+        vec![cmd("DEL").arg(&self.left_key).clone()]
+    }
+
+    /// How this instance's worker ended, at this unix time in ms.
+    pub fn departure(&self, end: WorkerEnd, was_asked: bool, at: u64) -> Departure {
+        let (code, signal) = match end {
+            WorkerEnd::Exited(code) => (Some(code), None),
+            WorkerEnd::Killed(signal) => (None, Some(signal)),
+        };
+        Departure {
+            id: self.id.clone(),
+            hostname: self.record.hostname.clone(),
+            git_sha: self.record.git_sha.clone(),
+            code,
+            signal,
+            was_asked,
+            at: rfc3339(at),
+        }
     }
 
     pub fn delete_last_seen(&self) -> Batch {

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::record::WorkerEnd;
 use super::task::{
-    DEREGISTER, FAILED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Registration, Task, warn_that,
+    DRAIN, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Registration, Task,
+    warn_that,
 };
 use crate::image::ImageIdentity;
 
@@ -110,24 +112,34 @@ impl Registrar {
         }
     }
 
+    /// The worker was asked to stop: its instance says so until it has.
+    pub fn drain(&mut self) {
+        // The channel has room for more orders than there are.
+        let _ = self.channel.write_all(&[DRAIN]);
+    }
+
     /// The worker has ended: its instance leaves the registry.
-    pub fn deregister(self) {
-        self.leave(DEREGISTER, LEAVE_LIMIT);
+    pub fn deregister(self, end: WorkerEnd) {
+        let order = match end {
+            WorkerEnd::Exited(code) => [EXITED, code],
+            WorkerEnd::Killed(signal) => [KILLED, signal],
+        };
+        self.leave(&order, LEAVE_LIMIT);
     }
 
     /// There never was a worker: everything is taken back.
     pub fn roll_back(self) {
-        self.leave(ROLL_BACK, LEAVE_LIMIT);
+        self.leave(&[ROLL_BACK], LEAVE_LIMIT);
     }
 
     /// The same after a signal that has ended the run, which waits for no Redis that is slow.
     pub fn roll_back_at_once(self) {
         let limit = if self.is_registered() { LEAVE_LIMIT } else { LEAVE_AT_ONCE_LIMIT };
-        self.leave(ROLL_BACK, limit);
+        self.leave(&[ROLL_BACK], limit);
     }
 
-    fn leave(mut self, order: u8, limit: Duration) {
-        let asked = self.channel.write_all(&[order]);
+    fn leave(mut self, order: &[u8], limit: Duration) {
+        let asked = self.channel.write_all(order);
         if asked.and(self.channel.set_read_timeout(Some(limit))).is_ok() {
             // Ends with the thread, which closes its end of the channel, or with the time limit.
             let _ = self.channel.read_to_end(&mut Vec::new());

@@ -14,13 +14,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
 use super::endpoint::Endpoint;
 use super::error::ConnectionError;
 use super::key::{KeyPrefix, WorkerType};
-use super::record::{Entry, InstanceId, Record};
+use super::record::{Entry, InstanceId, Record, WorkerEnd};
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
 use crate::log::causes;
@@ -49,7 +50,10 @@ pub struct Registration {
 /// The orders that the supervisor gives. The channel's end means that the shim is going.
 const START: u8 = b's';
 pub const ROLL_BACK: u8 = b'x';
-pub const DEREGISTER: u8 = b'd';
+pub const DRAIN: u8 = b'd';
+/// Each with the exit code or the signal behind it.
+pub const EXITED: u8 = b'e';
+pub const KILLED: u8 = b'k';
 /// What the registrar reports: that the first attempt is over, and what came of it.
 pub const REGISTERED: u8 = b'r';
 pub const FAILED: u8 = b'f';
@@ -63,6 +67,8 @@ pub struct Task {
     has_failed: Cell<bool>,
     /// Whether the supervisor has said what to do instead of staying registered.
     is_leaving: Cell<bool>,
+    /// Ends a pause between two heartbeats.
+    wake: Notify,
     /// See `Registrar`.
     pub told: Arc<AtomicBool>,
 }
@@ -96,6 +102,7 @@ impl Task {
             heartbeat,
             has_failed: Cell::new(false),
             is_leaving: Cell::new(false),
+            wake: Notify::new(),
             told: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -152,17 +159,32 @@ impl Task {
             let mut state = self.register_first(&mut reports).await;
             self.stay(&mut state).await
         };
-        let order = tokio::select! {
-            biased;
-            order = orders.read_u8() => order,
-            never = stay => match never {},
+        tokio::pin!(stay);
+        let order = loop {
+            let order = tokio::select! {
+                biased;
+                order = orders.read_u8() => order,
+                never = &mut stay => match never {},
+            };
+            match order {
+                Ok(DRAIN) => {
+                    self.client.drain();
+                    self.wake.notify_one();
+                }
+                order => break order,
+            }
+        };
+        let end = match order {
+            Ok(EXITED) => orders.read_u8().await.map(WorkerEnd::Exited).ok(),
+            Ok(KILLED) => orders.read_u8().await.map(WorkerEnd::Killed).ok(),
+            _ => None,
         };
         self.is_leaving.set(true);
         // An attempt in hand was dropped by this, and may have written before.
         if self.client.has_reached_redis() {
-            let _ = match order {
-                Ok(ROLL_BACK) => self.client.roll_back(LEAVE_LIMIT).await,
-                Ok(DEREGISTER) => self.client.deregister(LEAVE_LIMIT).await,
+            let _ = match (order, end) {
+                (Ok(ROLL_BACK), _) => self.client.roll_back(LEAVE_LIMIT).await,
+                (_, Some(end)) => self.client.deregister(end, LEAVE_LIMIT).await,
                 _ => Ok(()),
             };
         }
@@ -196,7 +218,12 @@ impl Task {
         let mut pause = first_pause;
         loop {
             let wait = if *state == State::Registered { self.heartbeat } else { pause };
-            tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            let wait = tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
+            tokio::select! {
+                () = wait => {}
+                // That it drains is said at once.
+                () = self.wake.notified() => {}
+            }
             let attempt = match *state {
                 State::Unregistered => {
                     self.client.register(self.has_failed.get(), BACKGROUND_LIMIT).await

@@ -9,6 +9,7 @@ mod signals;
 mod spawn;
 mod terminal;
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -161,14 +162,16 @@ impl Supervisor {
 
     /// Stays with the worker until it ends, and asks what it leaves behind to end, too, where that is to
     /// be waited for.
-    pub fn supervise(&mut self, worker: &Worker) -> Exit {
+    ///
+    /// Calls `drain` once the worker was asked to stop.
+    pub fn supervise(&mut self, worker: &Worker, drain: &mut dyn FnMut()) -> (Exit, ExitStatus) {
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
             descriptors::close_inherited();
         }
         log::let_signals_interrupt();
-        let status = self.until_ended(worker);
+        let status = self.until_ended(worker, drain);
         self.take_terminal_back(worker, status);
         self.remaining = self.options.reap_grace.map(|grace| {
             // Those of the worker's group have been asked already, in group scope.
@@ -176,13 +179,14 @@ impl Supervisor {
             descendants::end(asked);
             Remaining { worker: worker.pid(), until: Instant::now() + grace }
         });
-        Exit::Worker(self.options.remapped(code_of(status)))
+        (Exit::Worker(self.options.remapped(code_of(status))), status)
     }
 
     /// Forwards and reaps until the worker has ended.
-    fn until_ended(&mut self, worker: &Worker) -> ExitStatus {
+    fn until_ended(&mut self, worker: &Worker, drain: &mut dyn FnMut()) -> ExitStatus {
         let mut kill_at: Option<Instant> = None;
-        let mut deferred = std::mem::take(&mut self.deferred).into_iter();
+        let mut is_draining = false;
+        let mut deferred = mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
             let reaped = reap::drain(worker.pid(), self.options.scope, self.options.warn_on_reap);
@@ -190,7 +194,7 @@ impl Supervisor {
                 return status;
             }
             if let (Some(by), Some(terminal)) = (reaped.stopped, &self.terminal) {
-                stop_as_well(by, worker, terminal);
+                terminal.stop_as_well(by, worker);
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
                 kill_at = None;
@@ -202,6 +206,9 @@ impl Supervisor {
                 None | Some(Received { signal: Signal::CHLD, .. }) => {}
                 Some(received) => {
                     let asked_to_stop = self.relay(received, worker);
+                    if asked_to_stop && !mem::replace(&mut is_draining, true) {
+                        drain();
+                    }
                     if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
                         kill_at.get_or_insert(Instant::now() + limit);
                     }
@@ -277,22 +284,4 @@ impl Supervisor {
             self.signals.wait(None, Some(until));
         }
     }
-}
-
-/// The worker was stopped: lets the shell above see its job stop, or the worker go on where it would
-/// have without the shim.
-fn stop_as_well(by: Signal, worker: &Worker, terminal: &Terminal) {
-    if by == Signal::STOP {
-        // By no key, which can't send it: whoever stopped the worker alone continues it alone.
-        return;
-    }
-    if by.is_about_the_foreground() && terminal.is_in_foreground() {
-        // It reached for the terminal, which is the job's.
-        terminal.give_foreground_to(worker.pid());
-    } else if terminal::suspend(by) || by != Signal::TSTP {
-        return;
-    }
-    // With no shell above, no other process would continue what Ctrl-Z has stopped: had the worker been
-    // in the shim's place, the kernel would not have stopped it.
-    worker.forward(Signal::CONT, Scope::Group);
 }

@@ -8,7 +8,9 @@ use nix::sys::signal::{self, SigSet};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
+use super::options::Scope;
 use super::signal::Signal;
+use super::spawn::Worker;
 use crate::system::signals::{is_pending, kill};
 
 /// The terminal that controls the shim's session. The shim hands its foreground on to the worker, as a
@@ -66,6 +68,24 @@ impl Terminal {
             signal_own_group(Signal::CONT);
         }
     }
+
+    /// The worker was stopped: lets the shell above see its job stop, or the worker go on where it would
+    /// have without the shim.
+    pub fn stop_as_well(&self, by: Signal, worker: &Worker) {
+        if by == Signal::STOP {
+            // By no key, which can't send it: whoever stopped the worker alone continues it alone.
+            return;
+        }
+        if by.is_about_the_foreground() && self.is_in_foreground() {
+            // It reached for the terminal, which is the job's.
+            self.give_foreground_to(worker.pid());
+        } else if suspend(by) || by != Signal::TSTP {
+            return;
+        }
+        // With no shell above, no other process would continue what Ctrl-Z has stopped: had the worker been
+        // in the shim's place, the kernel would not have stopped it.
+        worker.forward(Signal::CONT, Scope::Group);
+    }
 }
 
 impl AsFd for Terminal {
@@ -91,7 +111,7 @@ fn is_piped(end: BorrowedFd) -> bool {
 /// could continue the job in between, and the shim would sleep on. The kernel does not stop a process
 /// that no shell could continue: PID 1 and orphaned process groups go on, with no SIGCONT. To try it all
 /// the same would lose a SIGCONT that waits, since a stop signal takes it out of the queue (signal(7)).
-pub fn suspend(by: Signal) -> bool {
+fn suspend(by: Signal) -> bool {
     let stop = match by.number() {
         libc::SIGTTIN => signal::Signal::SIGTTIN,
         libc::SIGTTOU => signal::Signal::SIGTTOU,

@@ -45,7 +45,7 @@ pub enum CannotAsk {
 }
 
 /// What an ACL user needs for `verify`.
-const COMMANDS: &str = "+zscan +zscore +hmget +pttl +time +scan +info +cluster|slots";
+const COMMANDS: &str = "+zscan +zscore +hmget +lrange +pttl +time +scan +info +cluster|slots";
 
 impl CannotAsk {
     pub fn new(error: &ConnectionError, redis: &Endpoint, prefix: &KeyPrefix) -> Self {

@@ -19,26 +19,36 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// At most one part in so many of Redis's time goes into the readings.
 const SHARE: u32 = 10;
 
-/// The first report that is as expected, or the last one before time is out.
+/// The first report that is as expected and settled, or the last one before time is out, or before a
+/// worker that crashes can't be waited for any longer.
 ///
 /// # Errors
 /// Why there is no report: the last reason when time is out, or at once one that doesn't pass.
-pub async fn wait<F>(read: impl Fn(Duration) -> F, limit: Duration) -> Result<Report, CannotAsk>
+pub async fn wait<F>(
+    read: impl Fn(Duration) -> F,
+    limit: Duration,
+    crashes: usize,
+) -> Result<Report, CannotAsk>
 where
     F: Future<Output = Result<Report, CannotAsk>>,
 {
-    let deadline = Instant::now() + limit;
+    let began = Instant::now();
+    let deadline = began + limit;
+    let mut since = None;
     let mut line = ProgressLine::default();
     loop {
         let started = Instant::now();
         let read = read(deadline.saturating_duration_since(started)).await;
         let is_over = match &read {
-            Ok(report) => report.is_as_expected(),
+            Ok(report) => {
+                let since = *since.get_or_insert(report.read_at);
+                report.is_settled() || report.has_crashed(crashes, since)
+            }
             Err(error) => !error.may_pass(),
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if is_over || left.is_zero() {
-            line.end();
+            line.end(began.elapsed());
             return read;
         }
         line.say(&read.as_ref().map_or_else(ToString::to_string, progress), left);
@@ -124,10 +134,14 @@ impl ProgressLine {
         text.clone_into(&mut self.said);
     }
 
-    fn end(&mut self) {
+    /// Says how long it took, where anything was waited for.
+    fn end(&mut self, took: Duration) {
         let stderr = io::stderr();
         if stderr.is_terminal() && !self.said.is_empty() {
             let _ = write!(&stderr, "\r\x1b[K");
+        }
+        if !self.said.is_empty() {
+            info!("Waited for {}", humantime::format_duration(Duration::from_secs(took.as_secs())));
         }
     }
 }

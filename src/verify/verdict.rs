@@ -1,85 +1,28 @@
 //! The verdict on a fleet: a pure function of what was read and what is expected.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::blocks::{Block, Blocks, Status};
+use super::deaths;
+use super::requirement::Requirement;
 use crate::image::{abbreviates, is_same};
-use crate::registry::{EscapedText, Fleet, Instance, WorkerType, age};
+use crate::registry::{Departed, EscapedText, Fleet, Instance, WorkerType, in_ms};
 
 /// What the fleet should be.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// The whole SHA, or an abbreviation of at least 7 hex digits.
     pub git_sha: String,
-    /// Types of which at least one worker has to run.
-    pub required: Vec<WorkerType>,
+    /// What has to be there.
+    pub required: Vec<Requirement>,
+    /// The types that are judged; empty for all.
+    pub only: Vec<WorkerType>,
     /// For how long a dead instance is reported.
     pub dead_for: Duration,
     /// Whether workers of one SHA may run different sealed code, as of two builds of one commit.
     pub diverged_is_ok: bool,
-}
-
-/// In the order in which they are reported: what needs attention stands last, next to the prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Runs the expected SHA.
-    Ok,
-    /// Runs the expected SHA, and not all of its type have the same sealed code.
-    Diverged,
-    /// Runs another one, or doesn't say which.
-    Stale,
-    /// Required, and nothing of it is there.
-    Missing,
-    /// Has stopped reporting without a goodbye.
-    Dead,
-}
-
-/// All instances of one type, SHA and status.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Block {
-    pub status: Status,
-    pub worker_type: EscapedText,
-    /// `None` where no instance has said.
-    pub git_sha: Option<EscapedText>,
-    /// None of a missing type.
-    pub instances: Vec<Instance>,
-}
-
-impl Block {
-    /// How many workers this is: a missing one counts, too.
-    pub fn workers(&self) -> usize {
-        self.instances.len().max(1)
-    }
-
-    /// The different sealed code of them, and how many run each.
-    pub fn code(&self) -> BTreeMap<&EscapedText, usize> {
-        let mut code = BTreeMap::new();
-        for instance in &self.instances {
-            let digest = instance.record.as_ref().and_then(|record| record.code_sha256.as_ref());
-            if let Some(digest) = digest {
-                *code.entry(digest).or_default() += 1;
-            }
-        }
-        code
-    }
-
-    /// The first and the last start, as the workers' own clocks tell.
-    pub fn started(&self) -> Option<(&EscapedText, &EscapedText)> {
-        let starts = || {
-            self.instances
-                .iter()
-                .filter_map(|instance| instance.record.as_ref()?.started_at.as_ref())
-        };
-        starts().min().zip(starts().max())
-    }
-
-    /// When the latest of them was last seen: unix time in ms.
-    pub fn last_seen(&self) -> Option<u64> {
-        self.instances.iter().filter_map(|instance| instance.last_seen).max()
-    }
+    /// How long an instance has to have been registered to be settled.
+    pub stable_for: Duration,
 }
 
 /// The verdict.
@@ -90,53 +33,64 @@ pub struct Report {
     pub read_at: u64,
     pub blocks: Vec<Block>,
     pub complaints: Vec<String>,
+    /// What has not been as it is for long enough, one sentence each.
+    pub unsettled: Vec<String>,
+    /// The types and times, in unix ms, of workers that ended by themselves on the expected SHA: of the
+    /// required types, or of all where none is required.
+    pub ends: Vec<(EscapedText, u64)>,
 }
 
 impl Report {
     pub fn new(fleet: Fleet, expected: &Expected) -> Self {
-        let mut blocks: BTreeMap<(Status, EscapedText, Option<EscapedText>), Vec<Instance>> =
-            BTreeMap::new();
-        let reported = |instance: &Instance| {
-            instance.record.is_some()
-                || age(fleet.read_at, instance.last_seen.unwrap_or_default()) < expected.dead_for
+        let is_judged = |worker_type: &EscapedText| {
+            let mut only = expected.only.iter();
+            expected.only.is_empty() || only.any(|only| only.as_str() == worker_type.as_str())
         };
-        for instance in fleet.instances.into_iter().filter(reported) {
-            let git_sha = instance.record.as_ref().and_then(|record| record.git_sha.clone());
-            let status = match (&instance.record, &git_sha) {
-                (None, _) => Status::Dead,
-                (_, Some(sha)) if is_expected(&expected.git_sha, sha.as_str()) => Status::Ok,
-                _ => Status::Stale,
-            };
-            let key = (status, instance.worker_type.clone(), git_sha);
-            blocks.entry(key).or_default().push(instance);
+        let now = fleet.read_at;
+        let departures: Vec<Departed> =
+            fleet.departures.into_iter().filter(|end| is_judged(&end.worker_type)).collect();
+        let instances = fleet.instances.into_iter().filter(|one| is_judged(&one.worker_type));
+        let instances = deaths::settled(instances.collect(), now, expected.dead_for);
+        let mut blocks = Blocks::default();
+        for instance in instances {
+            let status = status_of(&instance, &expected.git_sha);
+            blocks.add(status, instance);
         }
+        let settled_before = now.saturating_sub(in_ms(expected.stable_for));
+        let (mut complaints, mut unsettled) = (fleet.complaints, blocks.unsettled(settled_before));
+        unsettled.extend(
+            departures.iter().filter(|end| !end.was_asked && end.at > settled_before).map(|end| {
+                format!("{} has ended by itself a moment ago", end.worker_type.as_str())
+            }),
+        );
+        blocks.set_crashing(&departures, now, settled_before);
         for required in &expected.required {
-            let required = EscapedText::new(required.as_str().as_bytes());
-            if blocks.keys().all(|(_, worker_type, _)| *worker_type != required) {
-                blocks.insert((Status::Missing, required, None), Vec::new());
-            }
+            complaints.extend(blocks.require(required));
         }
-        let mut blocks: Vec<Block> = blocks
-            .into_iter()
-            .map(|((status, worker_type, git_sha), instances)| Block {
-                status,
-                worker_type,
-                git_sha,
-                instances,
-            })
-            .collect();
-        for block in &mut blocks {
-            if block.status == Status::Ok && block.code().len() > 1 && !expected.diverged_is_ok {
-                block.status = Status::Diverged;
-            }
-        }
-        blocks.sort_by_key(|block| block.status);
-        Self {
-            expected: expected.git_sha.clone(),
-            read_at: fleet.read_at,
-            blocks,
-            complaints: fleet.complaints,
-        }
+        let blocks = blocks.into_blocks(expected.diverged_is_ok);
+        let ends = departures.iter().filter(|end| {
+            let mut required = expected.required.iter();
+            let is_meant = expected.required.is_empty()
+                || required.any(|one| one.worker_type.as_str() == end.worker_type.as_str());
+            !end.was_asked && is_meant && is_expected(&expected.git_sha, end.git_sha.as_str())
+        });
+        let ends = ends.map(|end| (end.worker_type.clone(), end.at)).collect();
+        let git_sha = expected.git_sha.clone();
+        Self { expected: git_sha, read_at: now, blocks, complaints, unsettled, ends }
+    }
+
+    /// Whether a type has ended so often by itself since then that it can't be waited for.
+    pub fn has_crashed(&self, times: usize, since: u64) -> bool {
+        self.ends.iter().any(|(worker_type, _)| {
+            let of_type =
+                self.ends.iter().filter(|(other, at)| other == worker_type && *at >= since);
+            of_type.count() >= times
+        })
+    }
+
+    /// Whether it is as expected, and has been for long enough to believe it.
+    pub fn is_settled(&self) -> bool {
+        self.is_as_expected() && self.unsettled.is_empty()
     }
 
     pub fn workers(&self) -> usize {
@@ -155,6 +109,15 @@ impl Report {
     }
 }
 
+fn status_of(instance: &Instance, expected: &str) -> Status {
+    let Some(record) = &instance.record else { return Status::Dead };
+    match &record.git_sha {
+        _ if instance.is_draining() => Status::Draining,
+        Some(sha) if is_expected(expected, sha.as_str()) => Status::Ok,
+        _ => Status::Stale,
+    }
+}
+
 /// Whether this is the expected SHA. An expected one may be abbreviated, from the 7 digits of git's own
 /// abbreviations to less than a whole one has; a registered one may not.
 fn is_expected(expected: &str, registered: &str) -> bool {
@@ -165,7 +128,7 @@ fn is_expected(expected: &str, registered: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::{Expected, Report, Status, is_expected};
+    use super::{Expected, Report, Requirement, Status, is_expected};
     use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
 
     const SHA: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
@@ -190,14 +153,22 @@ mod tests {
         Instance { record: None, last_seen, ..lives(worker_type, SHA) }
     }
 
+    fn expected(required: Vec<Requirement>, dead_for: Duration) -> Expected {
+        Expected {
+            git_sha: SHA.into(),
+            required,
+            only: Vec::new(),
+            dead_for,
+            diverged_is_ok: false,
+            stable_for: Duration::ZERO,
+        }
+    }
+
     fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
         let required = required.iter().map(|name| name.parse().unwrap()).collect();
         let dead_for = Duration::from_hours(24);
-        Report::new(
-            fleet,
-            &Expected { git_sha: SHA.into(), required, dead_for, diverged_is_ok: false },
-        )
+        Report::new(fleet, &expected(required, dead_for))
     }
 
     fn statuses(report: &Report) -> Vec<(Status, &str, usize)> {
@@ -255,13 +226,15 @@ mod tests {
         let fleet = Fleet {
             read_at: NOW,
             instances: vec![lives("a", SHA), dead("a", 61), dead("a", 59)],
-            complaints: Vec::new(),
+            ..Fleet::default()
         };
         let expected = Expected {
             git_sha: SHA.into(),
             required: Vec::new(),
             dead_for: Duration::from_mins(1),
             diverged_is_ok: false,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
         let report = Report::new(fleet, &expected);
         assert_eq!(statuses(&report), [(Status::Ok, "a", 1), (Status::Dead, "a", 1)]);
@@ -285,8 +258,10 @@ mod tests {
             required: Vec::new(),
             dead_for: Duration::ZERO,
             diverged_is_ok: true,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
-        let fleet = Fleet { read_at: NOW, instances: fleet(), complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances: fleet(), ..Fleet::default() };
         assert!(Report::new(fleet, &accepted).is_as_expected());
         // Who says nothing of its code, as a shim of before, contradicts nobody.
         assert!(report(vec![with_code(Some("aa")), with_code(None)], &[]).is_as_expected());

@@ -72,6 +72,11 @@ fn an_instance_has_the_four_fields_and_its_host_for_three_heartbeats() {
     let mut fields = hash(&redis, key);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(fields.remove("hostname").as_deref(), Some(host.trim()));
+    // What changes while it lives.
+    assert_eq!(fields.remove("heartbeat").as_deref(), Some("1000"));
+    assert_eq!(fields.remove("state").as_deref(), Some("running"));
+    let registered_at = fields.remove("registeredAt").expect("a time");
+    assert!(registered_at.starts_with("20") && registered_at.ends_with('Z'), "{registered_at}");
     assert_eq!(fields, hash(&redis, VERSION));
     assert_eq!(fields["gitSha"], SHA);
     assert_eq!(fields["pid"], running.pid().to_string());
@@ -314,7 +319,7 @@ fn entries_of_the_index_go_a_day_after_they_were_last_seen() {
     let day_ago = redis_time(&redis) - 24 * 3_600_000;
     redis.cli(["ZADD", INDEX, &(day_ago - 1_000).to_string(), "ghost/1"]);
     redis.cli(["ZADD", INDEX, &(day_ago + 600_000).to_string(), "ghost/2"]);
-    let verdict = verify(redis.url()).output();
+    let verdict = verify(redis.url()).options(["--dead-for", "24h"]).output();
     assert!(verdict.stdout.contains("1 of 1 workers"), "{verdict:?}");
     let _running = started(&extractor(redis.url(), SHA));
     let members: Vec<String> = index(&redis).into_iter().map(|entry| entry.0).collect();

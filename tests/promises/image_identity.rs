@@ -159,7 +159,7 @@ const BROKEN: [Breakage; 14] = [
     }),
     ("invalid type", |path| fs::write(path, r#"{"gitSha":1234567}"#).unwrap()),
     ("column", |path| fs::write(path, b"{\"gitSha\":\"a1b2c3d\xff\"}").unwrap()),
-    ("longer than 65536", |path| fs::write(path, seal(SEALED) + &" ".repeat(65536)).unwrap()),
+    ("longer than 4194304", |path| fs::write(path, seal(SEALED) + &" ".repeat(4 << 20)).unwrap()),
     ("no regular file", |path| fs::create_dir(path).unwrap()),
     // Whose open(2) for reading waits for a writer, for ever.
     ("no regular file", |path| mkfifo(path, Mode::from_bits_truncate(0o444)).unwrap()),

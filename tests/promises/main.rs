@@ -8,6 +8,7 @@
 mod check_command;
 mod common;
 mod exit_codes;
+mod gate;
 mod guards;
 mod heartbeats;
 mod image_identity;

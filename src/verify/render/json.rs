@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::words::time;
 use crate::registry::{EscapedText, Instance};
-use crate::verify::verdict::{Report, Status};
+use crate::verify::blocks::Status;
+use crate::verify::verdict::Report;
 
 /// The version of the JSON's shape: it changes when a field changes its meaning or goes.
 const SHAPE: u32 = 1;
@@ -15,6 +16,8 @@ struct JsonReport<'a> {
     version: u32,
     expected_git_sha: &'a str,
     as_expected: bool,
+    /// Whether it has been as expected for long enough to believe it.
+    settled: bool,
     read_at: String,
     workers: usize,
     failing: usize,
@@ -46,6 +49,7 @@ struct JsonInstance<'a> {
     build_date: Option<&'a EscapedText>,
     started_at: Option<&'a EscapedText>,
     pid: Option<&'a EscapedText>,
+    registered_at: Option<String>,
     last_seen_at: Option<String>,
     code_sha256: Option<&'a EscapedText>,
 }
@@ -70,6 +74,7 @@ pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
         version: SHAPE,
         expected_git_sha: &report.expected,
         as_expected: report.is_as_expected(),
+        settled: report.is_settled(),
         read_at: time(report.read_at).to_string(),
         workers: report.workers(),
         failing: report.failing(),
@@ -86,6 +91,7 @@ fn json_instance(instance: &Instance) -> JsonInstance<'_> {
         build_date: record.and_then(|record| record.build_date.as_ref()),
         started_at: record.and_then(|record| record.started_at.as_ref()),
         pid: record.and_then(|record| record.pid.as_ref()),
+        registered_at: instance.registered_at().map(|ms| time(ms).to_string()),
         last_seen_at: instance.last_seen.map(|ms| time(ms).to_string()),
         code_sha256: record.and_then(|record| record.code_sha256.as_ref()),
     }
@@ -116,12 +122,14 @@ mod tests {
     }
 
     fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
         let expected = Expected {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)
     }

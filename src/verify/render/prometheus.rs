@@ -53,7 +53,7 @@ fn fleet(text: &mut String, report: &Report) {
     family(
         text,
         "fleet_workers_failing",
-        "Workers that are diverged, stale, missing or dead.",
+        "Workers in any other state than ok.",
         one(report.failing().to_string()),
     );
     family(
@@ -127,12 +127,14 @@ mod tests {
     }
 
     fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
         let expected = Expected {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)
     }

@@ -4,7 +4,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::words::{Paint, or_unknown, summary, word};
 use crate::registry::age;
-use crate::verify::verdict::{Block, Report};
+use crate::verify::blocks::Block;
+use crate::verify::verdict::Report;
 
 /// One row a block, cut to the terminal's size, without a line end after the last row. Where it is too
 /// narrow, the times give way first.
@@ -94,12 +95,14 @@ mod tests {
     }
 
     fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
         let expected = Expected {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)
     }

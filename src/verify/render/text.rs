@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::words::{Paint, or_unknown, summary, time};
+use super::words::{Paint, crash_words, or_unknown, summary, time};
 use crate::registry::{Instance, age};
-use crate::verify::verdict::{Block, Report, Status};
+use crate::verify::blocks::{Block, Status};
+use crate::verify::verdict::Report;
 
 /// The shape of the deployment integrity document.
 #[derive(Debug)]
@@ -42,18 +43,25 @@ impl fmt::Display for Text<'_> {
 impl Text<'_> {
     fn block(&self, f: &mut fmt::Formatter, block: &Block) -> fmt::Result {
         write!(f, "  [{}] {}", self.paint.status(block.status), block.worker_type.as_str())?;
+        if let Some(crash) = &block.crash {
+            return writeln!(f, ": {}", crash_words(crash));
+        }
+        if let Some((there, required)) = block.missing.filter(|(_, required)| *required > 1) {
+            return writeln!(f, ": {there} of {required}");
+        }
         match block.instances.len() {
             0 | 1 => writeln!(f)?,
             count => writeln!(f, " ({count} instances)")?,
         }
         match block.status {
             Status::Missing => writeln!(f, "      Required, but not registered")?,
+            Status::Crashing => {}
             Status::Dead => {
                 let last_seen = block.last_seen().unwrap_or_default();
                 let age = humantime::format_duration(age(self.report.read_at, last_seen));
                 writeln!(f, "      Last seen: {} ({age} ago)", time(last_seen))?;
             }
-            Status::Ok | Status::Diverged | Status::Stale => {
+            Status::Ok | Status::Diverged | Status::Draining | Status::Stale => {
                 writeln!(f, "      SHA: {}", or_unknown(block.git_sha.as_ref()))?;
                 match block.started() {
                     Some((first, last)) if first != last => {
@@ -128,12 +136,14 @@ mod tests {
     }
 
     fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, complaints: Vec::new() };
+        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
         let expected = Expected {
             git_sha: "a1b2c3d4e5f6".into(),
             required: required.iter().map(|name| name.parse().unwrap()).collect(),
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
+            only: Vec::new(),
+            stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)
     }

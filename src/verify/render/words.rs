@@ -3,16 +3,20 @@
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::registry::EscapedText;
-use crate::verify::verdict::{Report, Status};
+use crate::registry::{EscapedText, WorkerEnd};
+use crate::verify::blocks::Status;
+use crate::verify::crash::Crash;
+use crate::verify::verdict::Report;
 
 /// The word for a status.
 pub fn word(status: Status) -> &'static str {
     match status {
         Status::Ok => "OK",
         Status::Diverged => "DIVERGED",
+        Status::Draining => "DRAINING",
         Status::Stale => "STALE",
         Status::Missing => "MISSING",
+        Status::Crashing => "CRASHING",
         Status::Dead => "DEAD",
     }
 }
@@ -47,19 +51,50 @@ pub fn summary(report: &Report) -> String {
     }
 }
 
-/// What is waited for, in one line: the summary and each type's share of it.
+/// How a type crashes, such as `exited 1 three times in 40s`.
+pub fn crash_words(crash: &Crash) -> String {
+    let end = match crash.end {
+        WorkerEnd::Exited(code) => format!("exited {code}"),
+        WorkerEnd::Killed(signal) => format!("was killed by signal {signal}"),
+    };
+    let times = match crash.times {
+        3 => "three times".to_owned(),
+        times => format!("{times} times"),
+    };
+    format!("{end} {times} in {}", humantime::format_duration(crash.within))
+}
+
+/// What is waited for, in one line: the summary, each type's share of it, and what has to settle.
 pub fn progress(report: &Report) -> String {
     let mut line = summary(report);
     let failing = report.blocks.iter().filter(|block| block.status != Status::Ok);
-    for (place, block) in failing.enumerate() {
-        let status = word(block.status).to_lowercase();
-        let separator = if place == 0 { ": " } else { ", " };
-        let _ = write!(line, "{separator}{} {status}", block.worker_type.as_str());
-        if block.instances.len() > 1 {
-            let _ = write!(line, " ×{}", block.instances.len());
-        }
+    let mut parts: Vec<String> = failing
+        .map(|block| {
+            let (name, status) = (block.worker_type.as_str(), word(block.status).to_lowercase());
+            match (block.missing, &block.crash) {
+                (Some((there, required)), _) if required > 1 => {
+                    format!("{name} {there} of {required} on {}", short(&report.expected))
+                }
+                (_, Some(crash)) => format!("{name} {status}: {}", crash_words(crash)),
+                _ if block.instances.len() > 1 => {
+                    format!("{name} {status} ×{}", block.instances.len())
+                }
+                _ => format!("{name} {status}"),
+            }
+        })
+        .collect();
+    if report.is_as_expected() {
+        parts.extend(report.unsettled.iter().cloned());
+    }
+    if !parts.is_empty() {
+        let _ = write!(line, ": {}", parts.join(", "));
     }
     line
+}
+
+/// The beginning of a SHA, as people know it.
+fn short(sha: &str) -> String {
+    sha.chars().take(7).collect()
 }
 
 /// The text, or `unknown` where there is none.

@@ -1,0 +1,227 @@
+//! The gate: `verify --wait` is content with what lasts, and says of everything else what it is.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::libc::{SIGKILL, SIGTERM};
+
+use crate::common::{OTHER, Redis, Running, SHA, Shim, binary, eventually, kill};
+
+fn verify(redis: &Redis) -> Shim {
+    Shim::command("verify").env("REDIS_URL", redis.url()).env("EXPECTED_GIT_SHA", SHA)
+}
+
+fn worker(redis: &Redis, worker_type: &str, sha: &str) -> Shim {
+    Shim::run(["sleep"])
+        .env("GIT_SHA", sha)
+        .registers(worker_type, redis.url())
+        .env("VERSION_GUARD_HEARTBEAT", "200ms")
+}
+
+fn started(shim: &Shim) -> Running {
+    let mut running = shim.spawn();
+    running.expect_line("ready");
+    running
+}
+
+/// A worker that an engine starts again and again.
+struct Restarted(Child);
+
+impl Restarted {
+    fn start(redis: &Redis, worker: &str) -> Self {
+        let script = "trap 'kill $shim; wait; exit' TERM
+            while :; do \"$SHIM\" run -- sh -c \"$0\" & shim=$!; wait; done";
+        let child = Command::new("sh")
+            .args(["-c", script, worker])
+            .env_clear()
+            .envs([("SHIM", binary().as_os_str()), ("PATH", "/usr/bin:/bin".as_ref())])
+            .envs([("GIT_SHA", SHA), ("WORKER_TYPE", "extractor"), ("REDIS_URL", &redis.url())])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        Self(child)
+    }
+}
+
+impl Drop for Restarted {
+    fn drop(&mut self) {
+        kill(i32::try_from(self.0.id()).expect("a pid"), SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn waiting_is_never_content_with_a_worker_that_ends_again_and_again() {
+    for worker in ["exit 1", "sleep 0.5; exit 1", "sleep 2; exit 0"] {
+        let redis = Redis::start();
+        let _restarted = Restarted::start(&redis, worker);
+        let waiting = verify(&redis).options(["--require", "extractor", "--crashes", "10"]);
+        let ended = waiting.options(["--wait", "8s"]).output();
+        assert_eq!(ended.code, 1, "{worker}: {ended:?}");
+    }
+}
+
+/// The control: one good reading is soon had of a worker that lives for two seconds.
+#[test]
+fn with_no_time_to_settle_the_first_good_reading_is_enough() {
+    let redis = Redis::start();
+    let _restarted = Restarted::start(&redis, "sleep 2; exit 1");
+    let naive = verify(&redis).options(["--require", "extractor", "--stable-for", "0s"]);
+    assert_eq!(naive.options(["--wait", "20s"]).output().code, 0);
+}
+
+#[test]
+fn a_worker_that_crashes_is_called_that_and_not_waited_for() {
+    let redis = Redis::start();
+    let _restarted = Restarted::start(&redis, "sleep 0.3; exit 7");
+    let ended = verify(&redis).options(["--require", "extractor", "--wait", "60s"]).output();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.took < Duration::from_secs(30), "{ended:?}");
+    let crashing =
+        ended.stdout.lines().find(|line| line.contains("[CRASHING] extractor: exited 7 "));
+    assert!(crashing.is_some_and(|line| line.contains(" times in ")), "{ended:?}");
+    // Without --wait, too, whether it runs at this moment or not.
+    for _ in 0..5 {
+        let ended = verify(&redis).options(["--require", "extractor"]).output();
+        assert!(ended.code == 1 && ended.stdout.contains("[CRASHING] extractor"), "{ended:?}");
+    }
+    let json = verify(&redis).options(["--json"]).output().stdout;
+    assert!(json.contains("\"status\": \"crashing\""), "{json}");
+}
+
+#[test]
+fn what_has_settled_is_enough_and_no_earlier() {
+    let redis = Redis::start();
+    let since = Instant::now();
+    let _running = started(&worker(&redis, "extractor", SHA));
+    let waiting = verify(&redis).options(["--require", "extractor", "--wait", "60s"]);
+    let ended = waiting.clone().options(["--stable-for", "3s"]).output();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(since.elapsed() >= Duration::from_secs(3), "{ended:?}");
+    assert!(ended.stderr.contains("registered a moment ago"), "{ended:?}");
+    assert!(ended.stderr.contains("Waited for "), "{ended:?}");
+    // By now it is, at once.
+    assert!(waiting.options(["--stable-for", "3s"]).output().took < Duration::from_secs(2));
+}
+
+#[test]
+fn so_many_as_are_required_have_to_be_there_on_the_expected_sha() {
+    let redis = Redis::start();
+    let _two = [SHA, SHA, OTHER].map(|sha| started(&worker(&redis, "extractor", sha)));
+    let required = |required: &str| verify(&redis).options(["--require", required]).output();
+    let ended = required("extractor=3");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("[MISSING] extractor: 2 of 3\n"), "{ended:?}");
+    assert!(!required("extractor=2,ocr=0..2").stdout.contains("MISSING"));
+    assert!(required("ocr").stdout.contains("[MISSING] ocr\n"));
+    assert!(required("extractor=0..1").stdout.contains("at most 1 should be"));
+    let ended = required("extractor=3..1");
+    assert_eq!(ended.code, 125, "{ended:?}");
+}
+
+#[test]
+fn only_these_types_are_judged() {
+    let redis = Redis::start();
+    let _workers = [("extractor", SHA), ("canary", OTHER)]
+        .map(|(name, sha)| started(&worker(&redis, name, sha)));
+    assert_eq!(verify(&redis).output().code, 1);
+    let ended = verify(&redis).options(["--only", "extractor"]).output();
+    assert!(ended.code == 0 && !ended.stdout.contains("canary"), "{ended:?}");
+    assert_eq!(verify(&redis).options(["--only", "canary"]).output().code, 1);
+}
+
+/// The control is a death that nothing has replaced.
+#[test]
+fn a_death_is_settled_by_a_later_start_of_its_type() {
+    let redis = Redis::start();
+    let dies = |worker_type: &str| {
+        let running = started(&worker(&redis, worker_type, SHA));
+        let of_it = running.worker_pid();
+        running.signal(SIGKILL);
+        kill(of_it, SIGKILL);
+    };
+    let _other = started(&worker(&redis, "ocr", SHA));
+    dies("extractor");
+    let dead = || verify(&redis).output().stdout.matches("[DEAD] extractor").count();
+    eventually("a death", || (dead() == 1).then_some(()));
+    let _replacement = started(&worker(&redis, "extractor", SHA));
+    let ended = verify(&redis).output();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    dies("extractor");
+    eventually("another death", || (dead() == 1).then_some(()));
+}
+
+#[test]
+fn a_worker_that_was_asked_to_stop_is_draining_and_no_longer_as_expected() {
+    let redis = Redis::start();
+    let shim = worker(&redis, "extractor", SHA).task(["echo", "10"]);
+    // Long heartbeats: that it drains is said at once all the same.
+    let mut running = shim.env("VERSION_GUARD_HEARTBEAT", "60s").spawn();
+    running.expect_line("ready");
+    assert_eq!(verify(&redis).output().code, 0);
+    running.signal(SIGTERM);
+    let draining = eventually("a draining worker", || {
+        Some(verify(&redis).output()).filter(|ended| ended.stdout.contains("[DRAINING] extractor"))
+    });
+    assert!(draining.code == 1 && !draining.stdout.contains("STALE"), "{draining:?}");
+    running.signal(10);
+    assert_eq!(running.end().code, 0);
+    // It has left by itself, but as it was asked to.
+    let left = redis.cli(["LRANGE", "fiskai:worker:extractor:left", "0", "-1"]);
+    assert!(left.contains("\"wasAsked\":true") && left.contains("\"code\":0"), "{left}");
+}
+
+#[test]
+fn a_goodbye_says_how_the_worker_ended_and_the_last_ten_are_kept() {
+    let redis = Redis::start();
+    for (task, end) in [(["exit", "7"], "\"code\":7"), (["die", "9"], "\"signal\":9")] {
+        let shim = Shim::run(task).env("GIT_SHA", SHA).registers("extractor", redis.url());
+        shim.output();
+        let last = redis.cli(["LINDEX", "fiskai:worker:extractor:left", "0"]);
+        for part in [end, SHA, "\"hostname\":\"", "\"at\":\"20", "\"wasAsked\":false"] {
+            assert!(last.contains(part), "{part} in {last}");
+        }
+    }
+    for _ in 0..10 {
+        Shim::run(["exit", "0"]).env("GIT_SHA", SHA).registers("extractor", redis.url()).output();
+    }
+    assert_eq!(redis.cli(["LLEN", "fiskai:worker:extractor:left"]), "10");
+    let ttl: i64 = redis.cli(["TTL", "fiskai:worker:extractor:left"]).parse().unwrap();
+    assert!((86_000..=86_400).contains(&ttl), "{ttl}");
+}
+
+/// What a shim of before has left there is no list.
+#[test]
+fn a_goodbye_replaces_what_was_left_in_another_shape() {
+    let redis = Redis::start();
+    redis.cli(["SET", "fiskai:worker:extractor:left", "1", "EX", "1000"]);
+    let running = started(&worker(&redis, "extractor", SHA));
+    assert_eq!(verify(&redis).output().code, 0);
+    running.signal(SIGTERM);
+    assert_eq!(running.end().code, 143);
+    assert_eq!(redis.cli(["LLEN", "fiskai:worker:extractor:left"]), "1");
+    assert!(verify(&redis).output().stdout.contains("No workers registered"));
+}
+
+/// Somebody's input: none of it is believed, and none hurts.
+#[test]
+fn odd_goodbyes_and_scores_are_harmless() {
+    let redis = Redis::start();
+    let _running = started(&worker(&redis, "extractor", SHA));
+    let left = "fiskai:worker:extractor:left";
+    for odd in ["", "nonsense", "{}", "[1]", "\x1b[2J", &"x".repeat(100_000)] {
+        redis.cli(["LPUSH", left, odd]);
+    }
+    redis.cli(["ZADD", "fiskai:workers", "99999999999999", "extractor/ghost"]);
+    let ended = verify(&redis).output();
+    assert!(ended.stdout.contains("[DEAD] extractor\n"), "{ended:?}");
+    assert!(ended.stdout.contains("(0s ago)") && !ended.stdout.contains('\x1b'), "{ended:?}");
+    let json: serde_json::Value =
+        serde_json::from_str(&verify(&redis).options(["--json"]).output().stdout).unwrap();
+    assert!(json["readAt"].as_str().unwrap().starts_with("20"), "{json}");
+    redis.cli(["SET", "fiskai:workers", "text"]);
+    let json = verify(&redis).options(["--json"]).output().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["readAt"].as_str().unwrap().starts_with("20"), "{json}");
+}
