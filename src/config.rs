@@ -5,7 +5,7 @@ use crate::cli::{self, List};
 use crate::escape::Escape;
 use crate::guard::{Expectation, Production};
 use crate::image::{ImageIdentity, Policy, Seal, Source};
-use crate::registry::{Endpoint, Registration, WorkerType};
+use crate::registry::{Endpoint, OnDrift, Registration, WorkerType};
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
 
@@ -22,13 +22,19 @@ pub struct Config {
 impl Config {
     /// Reads the seal and the environment beside the options.
     pub fn new(options: cli::Run, environment: Environment) -> Self {
+        let identity = identity(&environment);
         let registration = Registration {
             target: target(&environment),
             key_prefix: options.key_prefix,
             timeout: options.register_timeout,
             heartbeat: options.heartbeat,
+            on_drift: if identity.policy.stop_on_drift {
+                OnDrift::Stop
+            } else {
+                options.policy.on_drift
+            },
+            drift_grace: options.drift_grace,
         };
-        let identity = identity(&environment);
         Self {
             expectation: expectation(&environment, options.policy),
             worker: WorkerCommand {
@@ -72,7 +78,11 @@ pub fn expectation(environment: &Environment, policy: cli::Policy) -> Expectatio
             &environment.get("NODE_ENV").unwrap_or_default().to_string_lossy(),
         ),
         git_sha: (!git_sha.is_empty()).then(|| git_sha.to_owned()),
-        policy: Policy { enforce: policy.enforce, require_expected: policy.require_expected },
+        policy: Policy {
+            enforce: policy.enforce,
+            require_expected: policy.require_expected,
+            stop_on_drift: policy.on_drift == OnDrift::Stop,
+        },
     }
 }
 
@@ -104,6 +114,13 @@ pub fn colour(environment: &Environment) -> bool {
     !is_set("NO_COLOR") && environment.get("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Who runs this, as people sign a deployment.
+pub fn user_and_host(environment: &Environment) -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| value(environment, name).ok()?);
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("{}@{}", user.unwrap_or("unknown"), host.to_string_lossy())
+}
+
 /// A variable's value, cleaned; `None` when nothing is left of it or it is unset.
 ///
 /// # Errors
@@ -127,7 +144,7 @@ fn for_worker(mut environment: Environment, identity: &ImageIdentity) -> Environ
 mod tests {
     use std::ffi::{CString, OsStr};
 
-    use super::{Environment, Expectation, expectation, for_worker, target};
+    use super::{Environment, Expectation, OnDrift, expectation, for_worker, target};
     use crate::cli;
     use crate::image::{ImageIdentity, Seal};
 
@@ -136,7 +153,8 @@ mod tests {
     }
 
     fn expected(entry: &str) -> Expectation {
-        let policy = cli::Policy { enforce: None, require_expected: false };
+        let policy =
+            cli::Policy { enforce: None, require_expected: false, on_drift: OnDrift::Warn };
         expectation(&environment(&[entry]), policy)
     }
 
@@ -167,6 +185,7 @@ mod tests {
             build_date: "today".into(),
             enforce: None,
             require_expected: false,
+            stop_on_drift: false,
             code: None,
         };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             Command::Check(options) => commands::check(&options, &environment, log_format),
             Command::Seal(options) => commands::seal(options),
             Command::Verify(options) => commands::verify(&options, &environment),
+            Command::Expect(options) => commands::expect(&options, &environment),
         },
     };
     exit.unwrap_or_else(|error| {

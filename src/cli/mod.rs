@@ -1,5 +1,6 @@
 //! Commands, options, their environment twins and help texts.
 
+mod expect;
 mod run;
 mod seal;
 mod value;
@@ -12,6 +13,7 @@ use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use crate::log::{LogFormat, LogLevel};
 
+pub use expect::Expect;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
 pub use value::{List, list};
@@ -51,6 +53,8 @@ pub enum Command {
     Seal(Seal),
     /// Read the registry and say which workers run the expected version
     Verify(Verify),
+    /// Publish, show or take back what the fleet should run
+    Expect(Expect),
 }
 
 impl Cli {

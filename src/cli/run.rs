@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
 use crate::image::Enforce;
-use crate::registry::KeyPrefix;
+use crate::registry::{KeyPrefix, OnDrift};
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 
 #[derive(Debug, Args)]
@@ -33,6 +33,13 @@ pub struct Run {
 
     #[command(flatten)]
     pub policy: Policy,
+
+    /// With --on-drift stop: so long after the publication, give or take a tenth, for a rolling deployment
+    /// to replace the worker first
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    #[arg(env = "VERSION_GUARD_DRIFT_GRACE", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub drift_grace: Duration,
 
     #[command(flatten)]
     pub supervision: Supervision,
@@ -103,6 +110,13 @@ pub struct Policy {
     #[arg(long, env = "VERSION_GUARD_REQUIRE_EXPECTED", hide_env_values = true)]
     #[arg(value_parser = Value(switch))]
     pub require_expected: bool,
+
+    /// What to do once another SHA than the worker's is published as expected: warn, or stop it as
+    /// docker stop would
+    #[arg(long, value_name = "HOW", default_value = "warn")]
+    #[arg(env = "VERSION_GUARD_ON_DRIFT", hide_env_values = true)]
+    #[arg(value_parser = Value(word::<OnDrift>))]
+    pub on_drift: OnDrift,
 }
 
 #[derive(Debug, Args)]

@@ -39,6 +39,8 @@ pub fn check(
 }
 
 /// Every guard's verdict and what it was judged by: `Display` gives text, `Serialize` the same facts.
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Output {
@@ -49,6 +51,9 @@ struct Output {
     build_date: String,
     enforce: Option<Enforce>,
     require_expected: bool,
+    stop_on_drift: bool,
+    #[serde(skip)]
+    policy: Policy,
     production: bool,
     /// A NODE_ENV that is production in an odd spelling, or that only looks like it.
     odd_node_env: Option<String>,
@@ -97,6 +102,8 @@ impl Output {
             build_date: identity.build_date.clone(),
             enforce: policy.enforce,
             require_expected: policy.require_expected,
+            stop_on_drift: policy.stop_on_drift,
+            policy,
             production: expectation.production.is_production(),
             odd_node_env: match &expectation.production {
                 Production::OddlySpelled(odd) | Production::LooksLike(odd) => Some(odd.clone()),
@@ -121,8 +128,7 @@ impl fmt::Display for Output {
             writeln!(f, "Overridden:   {} (from the environment)", Escape(overridden))?;
         }
         writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
-        let policy = Policy { enforce: self.enforce, require_expected: self.require_expected };
-        writeln!(f, "Policy:       {policy}")?;
+        writeln!(f, "Policy:       {}", self.policy)?;
         writeln!(
             f,
             "Expected SHA: {}",

@@ -1,12 +1,16 @@
 //! The commands: each one's effects, in order. Only this floor knows several rooms.
 
+mod announce;
 mod check;
+mod expect;
+mod interrupt;
 mod run;
 mod seal;
 mod usage;
 mod verify;
 
 pub use check::check;
+pub use expect::expect;
 pub use run::run;
 pub use seal::seal;
 pub use usage::explain;

@@ -1,20 +1,23 @@
 //! `run`: the whole program, in the order in which the README tells it.
 
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::announce::{announce_overtaken, announce_start, announce_verdict};
 use crate::cli;
 use crate::config::Config;
-use crate::escape::Escape;
 use crate::exit::{Exit, code_of};
-use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
+use crate::guard::Verdict;
 use crate::image::{ImageIdentity, Inspection, Inspector, SealedCode, inspect};
-use crate::registry::{Registrar, Registration, WorkerEnd};
-use crate::supervisor::{NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand};
+use crate::registry::{OnDrift, Overtaken, Registrar, Registration, WorkerEnd};
+use crate::supervisor::{
+    Companion, NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand,
+};
 use crate::system::environment::Environment;
 
 /// The seven steps.
@@ -28,11 +31,19 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     if let Err(exit) = pass_guards(&config, &mut supervisor) {
         return Ok(exit);
     }
+    let on_drift = config.registration.on_drift;
     let mut registrar = register(config.registration, &config.identity, &mut supervisor);
+    if let Some(overtaken) = registrar.as_ref().and_then(Registrar::overtaken) {
+        announce_overtaken(&config.identity, overtaken);
+        return Ok(roll_back(registrar, Exit::Refused));
+    }
     announce_start(&config.identity, &config.expectation, registrar.as_ref());
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
     let exit = match worker {
-        Ok(worker) => supervise(&worker, registrar, &mut supervisor),
+        Ok(worker) => {
+            let registered = Registered(registrar, on_drift);
+            supervise(&worker, registered, &mut supervisor, &config.identity)
+        }
         Err(exit) => roll_back(registrar, exit),
     };
     supervisor.outlast_descendants();
@@ -121,18 +132,47 @@ fn start_when_there_is_room(
 /// Stays with the worker until it ends; then its instance leaves the registry.
 fn supervise(
     worker: &Worker,
-    mut registrar: Option<Registrar>,
+    mut registrar: Registered,
     supervisor: &mut Supervisor,
+    identity: &ImageIdentity,
 ) -> Exit {
-    let mut drain = || registrar.iter_mut().for_each(Registrar::drain);
-    let (exit, status) = supervisor.supervise(worker, &mut drain);
-    if let Some(registrar) = registrar {
+    let (exit, status) = supervisor.supervise(worker, &mut registrar);
+    let exit = registrar.overtaken().map_or(exit, |overtaken| {
+        announce_overtaken(identity, overtaken);
+        Exit::Refused
+    });
+    if let Some(registrar) = registrar.0 {
         registrar.deregister(match status.signal() {
             Some(signal) => WorkerEnd::Killed(signal.try_into().unwrap_or_default()),
             None => WorkerEnd::Exited(code_of(status)),
         });
     }
     exit
+}
+
+/// The registrar, and what it may do to the worker.
+struct Registered(Option<Registrar>, OnDrift);
+
+impl Registered {
+    fn overtaken(&self) -> Option<&Overtaken> {
+        self.0.as_ref().and_then(Registrar::overtaken)
+    }
+}
+
+impl Companion for Registered {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        let Self(registrar, on_drift) = self;
+        let listens = *on_drift == OnDrift::Stop && self.overtaken().is_none();
+        registrar.as_ref().filter(|_| listens).and_then(Registrar::descriptor)
+    }
+
+    fn asks_to_stop(&mut self) -> bool {
+        self.0.as_mut().is_some_and(Registrar::asks_to_stop)
+    }
+
+    fn drain(&mut self) {
+        self.0.iter_mut().for_each(Registrar::drain);
+    }
 }
 
 /// Of a worker that never was, everything is taken back.
@@ -143,128 +183,4 @@ fn roll_back(registrar: Option<Registrar>, exit: Exit) -> Exit {
         (None, _) => {}
     }
     exit
-}
-
-/// Logs every violation, or what is tolerated and what looks odd.
-fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
-    if let Some(overridden) = &identity.overridden {
-        warn!(
-            git_sha = %identity.git_sha,
-            overridden,
-            "GIT_SHA is {} in the environment and {} in the image's seal: the seal counts, also for the worker",
-            Escape(overridden), Escape(&identity.git_sha.to_string()),
-        );
-    }
-    for (_, finding) in verdict.findings() {
-        match finding {
-            Finding::Refused(violation) => announce_refusal(violation),
-            Finding::Tolerated(violation) => {
-                warn!(
-                    guard = violation.guard(),
-                    "{violation}. Production would refuse to start it"
-                );
-            }
-            Finding::Passed(_) | Finding::Off(_) => {}
-        }
-    }
-    announce_production(identity, expectation, verdict);
-    if verdict.lets_start() && identity.is_no_commit() {
-        let git_sha = identity.git_sha.to_string();
-        warn!(
-            git_sha,
-            "GIT_SHA is {}, which is no commit's SHA: accepted, but who deploys has to give EXPECTED_GIT_SHA in the same words",
-            Escape(&git_sha),
-        );
-    }
-}
-
-/// Tells why the guards hold, or don't, where NODE_ENV does not simply say so.
-fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
-    let refused = !verdict.lets_start();
-    let policy = identity.policy.and(expectation.policy);
-    match &expectation.production {
-        // Of a mismatch it is no cause.
-        Production::OddlySpelled(_) if refused && verdict.is_about_the_expectation() => {}
-        Production::OddlySpelled(node_env) => warn!(
-            node_env,
-            "NODE_ENV is '{}': taken for production, which is how to write it",
-            Escape(node_env),
-        ),
-        Production::LooksLike(node_env) if policy.enforce.is_none() && !refused => warn!(
-            node_env,
-            "NODE_ENV is '{}', which is not production: two guards are off, and only warn of uncompiled code and of an unknown SHA. Set it to production, or VERSION_GUARD_ENFORCE=always",
-            Escape(node_env),
-        ),
-        Production::LooksLike(_) | Production::No if policy.enforce.is_some() && refused => {
-            let by = match identity.policy.enforce {
-                Some(_) => "the image's seal",
-                None => "VERSION_GUARD_ENFORCE or --enforce",
-            };
-            error!(
-                enforce = "always",
-                "NODE_ENV is not production; {by} holds the guards to it all the same"
-            );
-        }
-        _ => {}
-    }
-}
-
-fn announce_refusal(violation: &Violation) {
-    error!(
-        guard = violation.guard(),
-        image_sha = violation.image_sha(),
-        expected_sha = violation.expected_sha(),
-        argument = violation.argument(),
-        reason = violation.reason(),
-        differences = violation.differences(),
-        "{}",
-        violation.refusal()
-    );
-}
-
-/// The one line of a normal start, and a warning where the first attempt to register has failed.
-fn announce_start(
-    identity: &ImageIdentity,
-    expectation: &Expectation,
-    registrar: Option<&Registrar>,
-) {
-    let policy = identity.policy.and(expectation.policy);
-    let git_sha = identity.git_sha.to_string();
-    let built = match identity.build_date.as_str() {
-        "" => "build date unknown".to_owned(),
-        date => format!("built {}", Escape(date)),
-    };
-    let held = if policy.is_none() { String::new() } else { format!(", {policy}") };
-    let registered = registrar.filter(|registrar| registrar.is_registered());
-    let at = registered.map_or_else(String::new, |registrar| {
-        format!("; {} is registered in Redis at {}", registrar.worker_type, registrar.redis)
-    });
-    let text = format!(
-        "GIT_SHA {} ({}{held}), {built}: the guards let it start{at}",
-        Escape(&git_sha),
-        identity.source,
-    );
-    macro_rules! say {
-        ($level:ident, $text:expr) => {
-            $level!(
-                git_sha,
-                source = %identity.source,
-                build_date = identity.build_date,
-                %policy,
-                worker_type = registered.map(|registrar| registrar.worker_type.as_str()),
-                redis = registered.map(|registrar| registrar.redis.as_str()),
-                key = registered.map(|registrar| registrar.key.as_str()),
-                "{}", $text
-            )
-        };
-    }
-    let is_enforced = expectation.production.is_production() || policy.enforce.is_some();
-    if is_enforced && expectation.git_sha.is_none() {
-        say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
-    } else {
-        say!(info, text);
-    }
-    if let Some(registrar) = registrar {
-        registrar.warn_of_failed_attempt();
-    }
 }

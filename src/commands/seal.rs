@@ -8,6 +8,7 @@ use crate::cli::{self, List};
 use crate::escape::Escape;
 use crate::exit::Exit;
 use crate::image::{MANIFEST, Seal, is_commit, is_dirty, meaningful};
+use crate::registry::OnDrift;
 use crate::system::signals;
 
 /// Seals what the options say.
@@ -27,6 +28,7 @@ pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
         build_date: options.build_date,
         enforce: options.policy.enforce,
         require_expected: options.policy.require_expected,
+        stop_on_drift: options.policy.on_drift == OnDrift::Stop,
         code: None,
     };
     seal.write(&code, &except)?;

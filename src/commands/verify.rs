@@ -1,21 +1,20 @@
 //! `verify`: reads the registry and says which workers run the expected version.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-
+use super::interrupt::end_on_signals;
 use crate::cli::{self, List};
 use crate::config;
 use crate::exit::Exit;
 use crate::image::meaningful;
 use crate::output::print;
-use crate::registry::{self, Endpoint, KeyPrefix, Session, WorkerType};
+use crate::registry::{
+    self, ALL_TYPES, Endpoint, KeyPrefix, Published, Session, WorkerType, rfc3339,
+};
 use crate::system::environment::Environment;
-use crate::system::signals;
 use crate::verify::{
     CannotAsk, Expected, Format, Paint, Report, Requirement, Text, json, prometheus, wait, watch,
 };
@@ -69,24 +68,13 @@ async fn judge(
     Ok(if report.is_as_expected() { Exit::Done } else { Exit::NotAsExpected })
 }
 
-/// Lets the signals that people stop a program with end this one as PID 1, too: the kernel spares PID 1
-/// those that it has no handler for.
-fn end_on_signals() -> io::Result<()> {
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        if std::process::id() == 1 && !signals::ignored_on_entry(signal) {
-            let always = Arc::new(AtomicBool::new(true));
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always)?;
-        }
-    }
-    signals::restore_mask();
-    Ok(())
-}
-
 /// What the fleet should be.
 fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
-    let git_sha = options.expected.as_deref().filter(|git_sha| !git_sha.is_empty());
-    let git_sha = meaningful(git_sha.ok_or(CannotAsk::NoExpectedSha)?)
-        .map_err(|word| CannotAsk::NothingExpected { word })?;
+    let git_sha = match options.expected.as_deref().filter(|git_sha| !git_sha.is_empty()) {
+        Some(git_sha) => meaningful(git_sha).map_err(|word| CannotAsk::NothingExpected { word })?,
+        // Then it is what is published.
+        None => String::new(),
+    };
     let List(mut required) = options.require.clone().unwrap_or(List(Vec::new()));
     let List(only) = options.only.clone().unwrap_or(List(Vec::new()));
     if let Some(path) = &options.require_file {
@@ -96,12 +84,28 @@ fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
     }
     Ok(Expected {
         git_sha,
+        by_type: BTreeMap::new(),
+        published: None,
         required,
         only,
         dead_for: options.dead_for,
         diverged_is_ok: options.allow_diverged,
         stable_for: options.stable_for,
     })
+}
+
+/// What is expected by what is published.
+fn as_published(expected: &Expected, published: &[Published]) -> Expected {
+    let mut expected = expected.clone();
+    for Published { of, git_sha, at, by } in published {
+        if of.as_str() == ALL_TYPES {
+            git_sha.as_str().clone_into(&mut expected.git_sha);
+            expected.published = Some(format!("{} by {}", rfc3339(*at), by.as_str()));
+        } else {
+            expected.by_type.insert(of.as_str().to_owned(), git_sha.as_str().to_owned());
+        }
+    }
+    expected
 }
 
 /// The worker types in a file, one a line, or several with commas; `#` begins a comment.
@@ -124,11 +128,20 @@ impl Registry {
         let Self { redis, key_prefix, expected } = self;
         let required = expected.required.iter().map(|required| required.worker_type.clone());
         let types: Vec<WorkerType> = required.collect();
-        let fleet = Session::within(redis, limit, async |session| {
-            registry::read(session, key_prefix, &types).await
+        let is_given = !expected.git_sha.is_empty();
+        let read = Session::within(redis, limit, async |session| {
+            let published = if is_given {
+                Vec::new()
+            } else {
+                let now = registry::now(session).await?;
+                registry::published(session, key_prefix, now).await?
+            };
+            Ok((registry::read(session, key_prefix, &types).await?, published))
         });
-        match fleet.await {
-            Ok(fleet) => Ok(Report::new(fleet, expected)),
+        match read.await {
+            Ok((fleet, _)) if is_given => Ok(Report::new(fleet, expected)),
+            Ok((_, published)) if published.is_empty() => Err(CannotAsk::NoExpectedSha),
+            Ok((fleet, published)) => Ok(Report::new(fleet, &as_published(expected, &published))),
             Err(error) => Err(CannotAsk::new(&error, redis, key_prefix)),
         }
     }

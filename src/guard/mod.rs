@@ -206,8 +206,9 @@ mod tests {
         Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command, None)
     }
 
-    const ALWAYS: Policy = Policy { enforce: Some(Enforce::Always), require_expected: false };
-    const EXPECTED: Policy = Policy { enforce: None, require_expected: true };
+    const ALWAYS: Policy =
+        Policy { enforce: Some(Enforce::Always), require_expected: false, stop_on_drift: false };
+    const EXPECTED: Policy = Policy { enforce: None, require_expected: true, stop_on_drift: false };
 
     #[test]
     fn what_is_enforced_always_is_refused_outside_production() {

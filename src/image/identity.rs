@@ -137,6 +137,7 @@ mod tests {
             build_date: "2026-01-08T12:00:00Z".into(),
             enforce: None,
             require_expected: true,
+            stop_on_drift: false,
             code: None,
         };
         ImageIdentity::new(Ok(Some(seal)), environment.map(OsStr::new), Some(OsStr::new("today")))
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_policy_is_the_seals() {
-        let policy = Policy { enforce: None, require_expected: true };
+        let policy = Policy { enforce: None, require_expected: true, stop_on_drift: false };
         assert_eq!(sealed("a1b2c3d", None).policy, policy);
         assert_eq!(sealed("unknown", None).policy, policy);
         assert!(unsealed("a1b2c3d").policy.is_none());

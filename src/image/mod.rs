@@ -11,4 +11,4 @@ pub use code::{Difference, Inspection, Inspector, MANIFEST, SealedCode, inspect}
 pub use identity::{GitSha, ImageIdentity, Source};
 pub use policy::{Enforce, Policy};
 pub use seal::Seal;
-pub use sha::{abbreviates, is_commit, is_dirty, is_same, meaningful};
+pub use sha::{abbreviates, is_commit, is_dirty, is_same, is_whole, meaningful};

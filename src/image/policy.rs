@@ -25,11 +25,14 @@ pub struct Policy {
     pub enforce: Option<Enforce>,
     /// Without `EXPECTED_GIT_SHA` the worker must not start.
     pub require_expected: bool,
+    /// A worker that a deployment has overtaken is stopped.
+    pub stop_on_drift: bool,
 }
 
 impl Policy {
     /// The policy of an image whose seal can't be relied on: what it asked for is not lost with it.
-    pub const UNREADABLE: Self = Self { enforce: Some(Enforce::Always), require_expected: false };
+    pub const UNREADABLE: Self =
+        Self { enforce: Some(Enforce::Always), require_expected: false, stop_on_drift: false };
 
     /// What either of them asks for: a deployment can add to what is sealed, and take nothing away.
     #[must_use]
@@ -37,6 +40,7 @@ impl Policy {
         Self {
             enforce: self.enforce.or(other.enforce),
             require_expected: self.require_expected || other.require_expected,
+            stop_on_drift: self.stop_on_drift || other.stop_on_drift,
         }
     }
 
@@ -48,11 +52,13 @@ impl Policy {
 impl fmt::Display for Policy {
     /// The policy in the words of `seal`'s options, or `none`.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match (self.enforce, self.require_expected) {
-            (None, false) => "none",
-            (Some(Enforce::Always), false) => "enforce always",
-            (None, true) => "require expected",
-            (Some(Enforce::Always), true) => "enforce always, require expected",
-        })
+        let words = [
+            self.enforce.map(|Enforce::Always| "enforce always"),
+            self.require_expected.then_some("require expected"),
+            self.stop_on_drift.then_some("stop on drift"),
+        ];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        f.write_str(if words.is_empty() { "none" } else { "" })?;
+        f.write_str(&words.join(", "))
     }
 }

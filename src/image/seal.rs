@@ -33,6 +33,8 @@ pub struct Seal {
     pub enforce: Option<Enforce>,
     #[serde(default, skip_serializing_if = "is_off")]
     pub require_expected: bool,
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub stop_on_drift: bool,
     /// What the code was when the image was built; `None` where it was not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub code: Option<SealedCode>,
@@ -77,7 +79,11 @@ pub enum SealError {
 
 impl Seal {
     pub fn policy(&self) -> Policy {
-        Policy { enforce: self.enforce, require_expected: self.require_expected }
+        Policy {
+            enforce: self.enforce,
+            require_expected: self.require_expected,
+            stop_on_drift: self.stop_on_drift,
+        }
     }
 
     /// The image's seal, or `None` where the image has none.
@@ -193,6 +199,7 @@ mod tests {
             build_date: "2026-01-08T12:00:00Z".into(),
             enforce: None,
             require_expected: false,
+            stop_on_drift: false,
             code: None,
         };
         assert_eq!(

@@ -152,6 +152,12 @@ pub fn is_commit(sha: &str) -> bool {
     (4..=64).contains(&sha.len()) && is_hex(sha)
 }
 
+/// Whether it is no abbreviation: 40 or 64 hex digits, or no hex at all, such as a tag.
+pub fn is_whole(sha: &str) -> bool {
+    let commit = without_dirty(sha);
+    !is_hex(commit) || matches!(commit.len(), 40 | 64)
+}
+
 /// Whether a SHA says of itself, as `git describe --dirty` does, that the code is in no commit.
 pub fn is_dirty(sha: &str) -> bool {
     without_dirty(sha).len() < sha.len()

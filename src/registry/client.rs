@@ -1,14 +1,16 @@
 //! One instance as a client of the registry: each attempt to register, renew, deregister or roll back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use super::batch::{fields, unix_ms};
+use super::batch::{Replies, fields, unix_ms};
+use super::drift::{Drift, judge};
 use super::endpoint::Endpoint;
 use super::error::ConnectionError;
-use super::key::in_ms;
+use super::expectation::read_expectation;
+use super::key::{KeyPrefix, WorkerType, in_ms};
 use super::record::{Entry, Life, WorkerEnd};
 use super::session::Session;
 
@@ -20,6 +22,10 @@ pub struct Client {
     /// Whether any attempt has come as far as to write.
     has_reached_redis: Cell<bool>,
     life: Cell<Life>,
+    prefix: KeyPrefix,
+    worker_type: WorkerType,
+    /// How the worker stands to what is published, as it was last read, and when by Redis's clock.
+    drift: RefCell<Option<(Drift, u64)>>,
     /// What Redis's clock said, in unix ms, and when it was heard.
     clock: Cell<Option<(u64, Instant)>>,
 }
@@ -33,14 +39,28 @@ pub enum Renewal {
 }
 
 impl Client {
-    pub fn new(endpoint: Endpoint, entry: Entry) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        entry: Entry,
+        prefix: KeyPrefix,
+        worker_type: WorkerType,
+    ) -> Self {
         Self {
+            prefix,
+            worker_type,
+            drift: RefCell::new(None),
             endpoint,
             entry,
             has_reached_redis: Cell::new(false),
             life: Cell::default(),
             clock: Cell::new(None),
         }
+    }
+
+    /// How the worker stands to what is published, if that was read since this was last asked, and the
+    /// time by Redis's clock.
+    pub fn take_drift(&self) -> Option<(Drift, u64)> {
+        self.drift.take()
     }
 
     /// From now on the instance says that its worker was asked to stop.
@@ -80,9 +100,12 @@ impl Client {
             if !late {
                 batches.insert(0, entry.write_version());
             }
-            let replies = redis.send(batches).await?;
+            batches.push(read_expectation(&self.prefix, &self.worker_type));
+            let mut replies = redis.send(batches).await?;
+            let expectation = replies.pop();
             let mut replies = redis.all_ok(replies)?;
             let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
+            self.hear_expectation(expectation);
             if late {
                 // Last on this connection: what it watches would make another transaction fail.
                 self.write_version_if_latest(redis).await?;
@@ -104,10 +127,13 @@ impl Client {
                 entry.renew_version(),
                 entry.write_instance(&self.life.get()),
                 entry.read_last_seen(),
+                read_expectation(&self.prefix, &self.worker_type),
             ];
-            let replies = redis.send(batches).await?;
+            let mut replies = redis.send(batches).await?;
+            let expectation = replies.pop();
             let mut replies = redis.all_ok(replies)?;
             let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
+            self.hear_expectation(expectation);
             if replies.first().and_then(|renewed| renewed.first()) == Some(&Value::Int(0)) {
                 self.write_version_if_latest(redis).await?;
             }
@@ -137,6 +163,23 @@ impl Client {
         let replies = redis.send(batches).await?;
         redis.all_ok(replies)?;
         Ok(if last_seen == Some(&Value::Nil) { Renewal::Forgotten } else { Renewal::Kept })
+    }
+
+    /// What is published is nobody's complaint: an error reply is as good as nothing, but for a key that
+    /// holds something else.
+    fn hear_expectation(&self, replies: Option<Replies>) {
+        let Some((now, _)) = self.clock.get() else { return };
+        let drift = match replies {
+            Some(Ok(replies)) => match replies.first() {
+                Some(Value::Array(fields)) => {
+                    judge(&self.entry.record.git_sha, &self.worker_type, fields, now)
+                }
+                _ => return,
+            },
+            Some(Err(error)) if error.code() == Some("WRONGTYPE") => Drift::Odd("is no hash"),
+            _ => return,
+        };
+        self.drift.replace(Some((drift, now)));
     }
 
     /// Writes the version key unless there is one of a worker that started later.

@@ -129,7 +129,7 @@ impl Departed {
 }
 
 /// Unix time in ms of an RFC 3339 text.
-fn ms_of(text: &str) -> Option<u64> {
+pub fn ms_of(text: &str) -> Option<u64> {
     let time = humantime::parse_rfc3339(text).ok()?;
     time.duration_since(UNIX_EPOCH).ok()?.as_millis().try_into().ok()
 }

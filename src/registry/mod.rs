@@ -4,26 +4,34 @@
 mod batch;
 mod client;
 mod connection;
+mod drift;
+mod drift_watch;
 mod endpoint;
 mod error;
+mod expectation;
 mod fleet;
 mod key;
 mod keyspace;
 mod leftover;
+mod published;
 mod reader;
 mod record;
 mod registrar;
+mod registration;
 mod session;
 mod task;
 
+pub use drift::OnDrift;
 pub use endpoint::Endpoint;
 pub use error::ConnectionError;
+pub use expectation::{ALL_TYPES, Published, clear, publish};
 #[cfg(test)]
 pub use fleet::StoredRecord;
 pub use fleet::{Departed, EscapedText, Fleet, Instance, age};
 pub use key::{KeyPrefix, WorkerType, in_ms};
+pub use published::{now, published};
 pub use reader::read;
-pub use record::WorkerEnd;
-pub use registrar::Registrar;
+pub use record::{WorkerEnd, rfc3339};
+pub use registrar::{Overtaken, Registrar};
+pub use registration::Registration;
 pub use session::Session;
-pub use task::Registration;

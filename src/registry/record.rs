@@ -122,7 +122,7 @@ pub struct Departure {
 }
 
 /// RFC 3339 of a unix time in ms.
-fn rfc3339(ms: u64) -> String {
+pub fn rfc3339(ms: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS))).unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_millis(time).to_string()
 }

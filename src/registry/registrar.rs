@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::drift_watch::DRIFTED;
 use super::record::WorkerEnd;
+use super::registration::Registration;
 use super::task::{
-    DRAIN, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Registration, Task,
-    warn_that,
+    DRAIN, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Task, warn_that,
 };
 use crate::image::ImageIdentity;
 
@@ -30,6 +31,8 @@ pub struct Registrar {
     channel: UnixStream,
     timeout: Duration,
     first_attempt: FirstAttempt,
+    overtaken: Option<Overtaken>,
+    is_gone: bool,
     /// Whether it is settled which side tells of the first attempt: the one that comes second.
     told: Arc<AtomicBool>,
 }
@@ -42,6 +45,17 @@ enum FirstAttempt {
     Registered,
     /// Why not.
     Failed(String),
+    /// The worker is not what is published, and is not to be started.
+    Drifted,
+}
+
+/// What is published, and not what the worker runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overtaken {
+    pub git_sha: String,
+    /// As RFC 3339, by Redis's clock.
+    pub at: String,
+    pub by: String,
 }
 
 impl Registrar {
@@ -55,7 +69,18 @@ impl Registrar {
             let told = Arc::clone(&task.told);
             let channel = task.start().map_err(|error| Some(format!("{error:#}")))?;
             let first_attempt = FirstAttempt::Pending;
-            Ok(Self { worker_type, redis, key, channel, timeout, first_attempt, told })
+            let (overtaken, is_gone) = (None, false);
+            Ok(Self {
+                worker_type,
+                redis,
+                key,
+                channel,
+                timeout,
+                first_attempt,
+                overtaken,
+                is_gone,
+                told,
+            })
         });
         started
             .inspect_err(|reason| {
@@ -90,7 +115,15 @@ impl Registrar {
         let mut report = [0; 4096];
         let read = self.channel.set_nonblocking(true).and_then(|()| self.channel.read(&mut report));
         let _ = self.channel.set_nonblocking(false);
+        self.is_gone = matches!(read, Ok(0));
         match report.get(..read.unwrap_or(0)).and_then(<[u8]>::split_first) {
+            Some((&DRIFTED, what)) => {
+                let what = String::from_utf8_lossy(what);
+                let mut lines = what.lines().map(str::to_owned);
+                let mut next = || lines.next().unwrap_or_default();
+                self.overtaken = Some(Overtaken { git_sha: next(), at: next(), by: next() });
+                self.first_attempt = FirstAttempt::Drifted;
+            }
             Some((&REGISTERED, _)) => self.first_attempt = FirstAttempt::Registered,
             Some((&FAILED, why)) => {
                 self.first_attempt =
@@ -98,6 +131,22 @@ impl Registrar {
             }
             _ => {}
         }
+    }
+
+    /// A descriptor that is readable when the registrar has something to say.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        (!self.is_gone).then(|| self.channel.as_fd())
+    }
+
+    /// Hears what the registrar says, and tells whether the worker is to be stopped.
+    pub fn asks_to_stop(&mut self) -> bool {
+        self.read_report();
+        self.overtaken.is_some()
+    }
+
+    /// What has overtaken the worker, once that is a reason to stop it.
+    pub fn overtaken(&self) -> Option<&Overtaken> {
+        self.overtaken.as_ref()
     }
 
     /// Whether the first attempt is over and Redis has the registration.

@@ -18,10 +18,12 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
-use super::endpoint::Endpoint;
+use super::drift_watch::{DriftWatch, drift_report};
 use super::error::ConnectionError;
-use super::key::{KeyPrefix, WorkerType};
+use super::expectation::Published;
+use super::key::WorkerType;
 use super::record::{Entry, InstanceId, Record, WorkerEnd};
+use super::registration::Registration;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
 use crate::log::causes;
@@ -33,19 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// What leaving may take: no more than an operator who stops a container would wait for.
 pub const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Where and as what the worker registers.
-#[derive(Debug)]
-pub struct Registration {
-    /// What is needed to register, or why the worker runs unregistered; `None` where it is not meant to
-    /// be registered.
-    pub target: Result<(WorkerType, Endpoint), Option<String>>,
-    pub key_prefix: KeyPrefix,
-    /// At most this long for the first attempt.
-    pub timeout: Duration,
-    /// The time between two signs of life.
-    pub heartbeat: Duration,
-}
 
 /// The orders that the supervisor gives. The channel's end means that the shim is going.
 const START: u8 = b's';
@@ -64,6 +53,7 @@ pub struct Task {
     pub client: Client,
     timeout: Duration,
     heartbeat: Duration,
+    drift: DriftWatch,
     has_failed: Cell<bool>,
     /// Whether the supervisor has said what to do instead of staying registered.
     is_leaving: Cell<bool>,
@@ -96,8 +86,9 @@ impl Task {
         let heartbeat = registration.heartbeat;
         let entry = Entry::new(&registration.key_prefix, &worker_type, &id, heartbeat, record);
         Ok(Self {
+            client: Client::new(endpoint, entry, registration.key_prefix, worker_type.clone()),
             worker_type,
-            client: Client::new(endpoint, entry),
+            drift: DriftWatch::new(registration.on_drift, registration.drift_grace),
             timeout: registration.timeout,
             heartbeat,
             has_failed: Cell::new(false),
@@ -157,7 +148,7 @@ impl Task {
         let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
         let stay = async {
             let mut state = self.register_first(&mut reports).await;
-            self.stay(&mut state).await
+            self.stay(&mut state, &mut reports).await
         };
         tokio::pin!(stay);
         let order = loop {
@@ -195,7 +186,9 @@ impl Task {
     async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
         let late = self.has_failed.get();
         let first = self.client.register(late, self.timeout).await;
+        let overdue = self.overtaken();
         let report = match &first {
+            Ok(_) if overdue.is_some() => drift_report(overdue.as_ref()),
             Ok(_) => vec![REGISTERED],
             // No longer than the supervisor reads at once.
             Err(error) => {
@@ -212,7 +205,7 @@ impl Task {
 
     /// One heartbeat after the other; while they don't get through, with growing pauses in between,
     /// but never longer ones than between heartbeats.
-    async fn stay(&self, state: &mut State) -> Infallible {
+    async fn stay(&self, state: &mut State, reports: &mut OwnedWriteHalf) -> Infallible {
         let first_pause = FIRST_PAUSE.min(self.heartbeat);
         let max_pause = MAX_PAUSE.min(self.heartbeat);
         let mut pause = first_pause;
@@ -232,7 +225,16 @@ impl Task {
             };
             pause = if attempt.is_ok() { first_pause } else { (pause * 2).min(max_pause) };
             *state = self.became(*state, attempt);
+            if let Some(overdue) = self.overtaken() {
+                let _ = reports.write_all(&drift_report(Some(&overdue))).await;
+            }
         }
+    }
+
+    /// What the worker is to be stopped for, by what was last read.
+    fn overtaken(&self) -> Option<Published> {
+        let (drift, now) = self.client.take_drift()?;
+        self.drift.hear(self.worker_type.as_str(), &self.client.entry.record.git_sha, drift, now)
     }
 
     /// The state after an attempt. A change of state is worth a line, an attempt is not.

@@ -1,5 +1,6 @@
 //! The supervisor: starts the worker, forwards signals, reaps, and tells how it ended.
 
+mod companion;
 mod descendants;
 mod diagnosis;
 mod options;
@@ -23,6 +24,7 @@ use crate::log;
 use crate::system::signals::{ignored_on_entry, is_pending, kill};
 use crate::system::{children, descriptors};
 
+pub use companion::{Companion, NoWorker};
 pub use options::{Remap, Rewrite, Scope, Supervision};
 pub use signal::Signal;
 pub use signals::Signals;
@@ -51,14 +53,6 @@ struct Remaining {
     /// The worker's pid, which was reaped.
     worker: Pid,
     until: Instant,
-}
-
-/// Why there is no worker.
-#[derive(Debug)]
-pub enum NoWorker {
-    /// This signal has ended the run before.
-    Interrupted(Signal),
-    NotStarted(SpawnError),
 }
 
 impl Supervisor {
@@ -162,16 +156,18 @@ impl Supervisor {
 
     /// Stays with the worker until it ends, and asks what it leaves behind to end, too, where that is to
     /// be waited for.
-    ///
-    /// Calls `drain` once the worker was asked to stop.
-    pub fn supervise(&mut self, worker: &Worker, drain: &mut dyn FnMut()) -> (Exit, ExitStatus) {
+    pub fn supervise(
+        &mut self,
+        worker: &Worker,
+        companion: &mut dyn Companion,
+    ) -> (Exit, ExitStatus) {
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
             descriptors::close_inherited();
         }
         log::let_signals_interrupt();
-        let status = self.until_ended(worker, drain);
+        let status = self.until_ended(worker, companion);
         self.take_terminal_back(worker, status);
         self.remaining = self.options.reap_grace.map(|grace| {
             // Those of the worker's group have been asked already, in group scope.
@@ -183,7 +179,7 @@ impl Supervisor {
     }
 
     /// Forwards and reaps until the worker has ended.
-    fn until_ended(&mut self, worker: &Worker, drain: &mut dyn FnMut()) -> ExitStatus {
+    fn until_ended(&mut self, worker: &Worker, companion: &mut dyn Companion) -> ExitStatus {
         let mut kill_at: Option<Instant> = None;
         let mut is_draining = false;
         let mut deferred = mem::take(&mut self.deferred).into_iter();
@@ -202,18 +198,35 @@ impl Supervisor {
                     warn!("The worker has not ended within the stop timeout: killed it");
                 }
             }
-            match deferred.next().or_else(|| self.signals.next(kill_at)) {
+            match deferred.next().or_else(|| self.next_signal(companion, kill_at)) {
                 None | Some(Received { signal: Signal::CHLD, .. }) => {}
                 Some(received) => {
                     let asked_to_stop = self.relay(received, worker);
                     if asked_to_stop && !mem::replace(&mut is_draining, true) {
-                        drain();
+                        companion.drain();
                     }
                     if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
                         kill_at.get_or_insert(Instant::now() + limit);
                     }
                 }
             }
+        }
+    }
+
+    /// The next signal, or the one that the companion stops the worker with; `None` when the deadline
+    /// comes first.
+    fn next_signal(
+        &mut self,
+        companion: &mut dyn Companion,
+        deadline: Option<Instant>,
+    ) -> Option<Received> {
+        let Some(descriptor) = companion.descriptor() else { return self.signals.next(deadline) };
+        match self.signals.wait(Some(descriptor), deadline) {
+            Wake::Signal => self.signals.waiting(),
+            Wake::TimedOut => None,
+            Wake::Ready => companion
+                .asks_to_stop()
+                .then_some(Received { signal: Signal::TERM, by_kernel: false }),
         }
     }
 

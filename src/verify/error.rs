@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::escape::Escape;
 use crate::log::causes;
 use crate::registry::{ConnectionError, Endpoint, KeyPrefix};
 
@@ -11,13 +12,18 @@ use crate::registry::{ConnectionError, Endpoint, KeyPrefix};
 #[derive(Debug, Error)]
 pub enum CannotAsk {
     #[error(
-        "There is no expected SHA: give --expected SHA or set EXPECTED_GIT_SHA, for example to $(git rev-parse HEAD)"
+        "There is no expected SHA: give --expected SHA or set EXPECTED_GIT_SHA, for example to $(git rev-parse HEAD), or publish it with version-guard expect SHA"
     )]
     NoExpectedSha,
     #[error(
         "The expected SHA is {word}, which says nothing: give the one of the deployment, for example $(git rev-parse HEAD)"
     )]
     NothingExpected { word: String },
+    #[error(
+        "{} abbreviates a SHA: publish all 40 or 64 digits of it, for example $(git rev-parse HEAD)",
+        Escape(git_sha)
+    )]
+    Abbreviated { git_sha: String },
     #[error("There is no Redis to ask: {reason}. Set it to redis://[user][:password@]host[:port]")]
     NoRedis { reason: String },
     #[error("The required types in {path} can't be read: {reason}")]

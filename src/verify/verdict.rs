@@ -1,5 +1,6 @@
 //! The verdict on a fleet: a pure function of what was read and what is expected.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::blocks::{Block, Blocks, Status};
@@ -13,6 +14,10 @@ use crate::registry::{Departed, EscapedText, Fleet, Instance, WorkerType, in_ms}
 pub struct Expected {
     /// The whole SHA, or an abbreviation of at least 7 hex digits.
     pub git_sha: String,
+    /// What is expected of types that have an expectation of their own.
+    pub by_type: BTreeMap<String, String>,
+    /// Where it comes from, where it is not given but published: when and by whom.
+    pub published: Option<String>,
     /// What has to be there.
     pub required: Vec<Requirement>,
     /// The types that are judged; empty for all.
@@ -25,10 +30,20 @@ pub struct Expected {
     pub stable_for: Duration,
 }
 
+impl Expected {
+    /// What is expected of a type.
+    pub fn of(&self, worker_type: &str) -> &str {
+        self.by_type.get(worker_type).unwrap_or(&self.git_sha)
+    }
+}
+
 /// The verdict.
 #[derive(Debug)]
 pub struct Report {
     pub expected: String,
+    /// As in `Expected`.
+    pub by_type: BTreeMap<String, String>,
+    pub published: Option<String>,
     /// Unix time in ms, by Redis's clock.
     pub read_at: u64,
     pub blocks: Vec<Block>,
@@ -53,7 +68,7 @@ impl Report {
         let instances = deaths::settled(instances.collect(), now, expected.dead_for);
         let mut blocks = Blocks::default();
         for instance in instances {
-            let status = status_of(&instance, &expected.git_sha);
+            let status = status_of(&instance, expected.of(instance.worker_type.as_str()));
             blocks.add(status, instance);
         }
         let settled_before = now.saturating_sub(in_ms(expected.stable_for));
@@ -72,11 +87,20 @@ impl Report {
             let mut required = expected.required.iter();
             let is_meant = expected.required.is_empty()
                 || required.any(|one| one.worker_type.as_str() == end.worker_type.as_str());
-            !end.was_asked && is_meant && is_expected(&expected.git_sha, end.git_sha.as_str())
+            let sha = expected.of(end.worker_type.as_str());
+            !end.was_asked && is_meant && is_expected(sha, end.git_sha.as_str())
         });
         let ends = ends.map(|end| (end.worker_type.clone(), end.at)).collect();
-        let git_sha = expected.git_sha.clone();
-        Self { expected: git_sha, read_at: now, blocks, complaints, unsettled, ends }
+        Self {
+            expected: expected.git_sha.clone(),
+            by_type: expected.by_type.clone(),
+            published: expected.published.clone(),
+            read_at: now,
+            blocks,
+            complaints,
+            unsettled,
+            ends,
+        }
     }
 
     /// Whether a type has ended so often by itself since then that it can't be waited for.
@@ -126,6 +150,7 @@ fn is_expected(expected: &str, registered: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::{Expected, Report, Requirement, Status, is_expected};
@@ -158,6 +183,8 @@ mod tests {
             git_sha: SHA.into(),
             required,
             only: Vec::new(),
+            by_type: BTreeMap::new(),
+            published: None,
             dead_for,
             diverged_is_ok: false,
             stable_for: Duration::ZERO,
@@ -234,6 +261,8 @@ mod tests {
             dead_for: Duration::from_mins(1),
             diverged_is_ok: false,
             only: Vec::new(),
+            by_type: BTreeMap::new(),
+            published: None,
             stable_for: Duration::ZERO,
         };
         let report = Report::new(fleet, &expected);
@@ -259,6 +288,8 @@ mod tests {
             dead_for: Duration::ZERO,
             diverged_is_ok: true,
             only: Vec::new(),
+            by_type: BTreeMap::new(),
+            published: None,
             stable_for: Duration::ZERO,
         };
         let fleet = Fleet { read_at: NOW, instances: fleet(), ..Fleet::default() };

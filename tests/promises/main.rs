@@ -7,6 +7,7 @@
 
 mod check_command;
 mod common;
+mod drift;
 mod exit_codes;
 mod gate;
 mod guards;

@@ -1,5 +1,7 @@
 //! The report as one JSON object.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::words::time;
@@ -15,6 +17,10 @@ const SHAPE: u32 = 1;
 struct JsonReport<'a> {
     version: u32,
     expected_git_sha: &'a str,
+    /// What is expected of types that have an expectation of their own.
+    expected_by_type: &'a BTreeMap<String, String>,
+    /// When and by whom it was published; null where it was given.
+    published: Option<&'a str>,
     as_expected: bool,
     /// Whether it has been as expected for long enough to believe it.
     settled: bool,
@@ -73,6 +79,8 @@ pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&JsonReport {
         version: SHAPE,
         expected_git_sha: &report.expected,
+        expected_by_type: &report.by_type,
+        published: report.published.as_deref(),
         as_expected: report.is_as_expected(),
         settled: report.is_settled(),
         read_at: time(report.read_at).to_string(),
@@ -129,6 +137,8 @@ mod tests {
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
             only: Vec::new(),
+            by_type: std::collections::BTreeMap::new(),
+            published: None,
             stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)

@@ -134,6 +134,8 @@ mod tests {
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
             only: Vec::new(),
+            by_type: std::collections::BTreeMap::new(),
+            published: None,
             stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)

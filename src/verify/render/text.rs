@@ -19,7 +19,18 @@ pub struct Text<'a> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let report = self.report;
-        writeln!(f, "Expected GIT_SHA: {}\n\nWorkers:", report.expected)?;
+        let expected = match report.expected.as_str() {
+            "" => "none but of these types",
+            expected => expected,
+        };
+        match &report.published {
+            None => writeln!(f, "Expected GIT_SHA: {expected}")?,
+            Some(published) => writeln!(f, "Expected GIT_SHA: {expected} (published {published})")?,
+        }
+        for (worker_type, expected) in &report.by_type {
+            writeln!(f, "  {worker_type}: {expected}")?;
+        }
+        writeln!(f, "\nWorkers:")?;
         for block in &report.blocks {
             self.block(f, block)?;
         }
@@ -143,6 +154,8 @@ mod tests {
             dead_for: Duration::from_hours(24),
             diverged_is_ok: false,
             only: Vec::new(),
+            by_type: std::collections::BTreeMap::new(),
+            published: None,
             stable_for: Duration::ZERO,
         };
         Report::new(fleet, &expected)

@@ -1,0 +1,148 @@
+//! What `run` says before the worker starts, and why it does not.
+
+use tracing::{error, info, warn};
+
+use crate::escape::Escape;
+use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
+use crate::image::ImageIdentity;
+use crate::registry::{Overtaken, Registrar};
+
+/// Logs every violation, or what is tolerated and what looks odd.
+pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
+    if let Some(overridden) = &identity.overridden {
+        warn!(
+            git_sha = %identity.git_sha,
+            overridden,
+            "GIT_SHA is {} in the environment and {} in the image's seal: the seal counts, also for the worker",
+            Escape(overridden), Escape(&identity.git_sha.to_string()),
+        );
+    }
+    for (_, finding) in verdict.findings() {
+        match finding {
+            Finding::Refused(violation) => announce_refusal(violation),
+            Finding::Tolerated(violation) => {
+                warn!(
+                    guard = violation.guard(),
+                    "{violation}. Production would refuse to start it"
+                );
+            }
+            Finding::Passed(_) | Finding::Off(_) => {}
+        }
+    }
+    announce_production(identity, expectation, verdict);
+    if verdict.lets_start() && identity.is_no_commit() {
+        let git_sha = identity.git_sha.to_string();
+        warn!(
+            git_sha,
+            "GIT_SHA is {}, which is no commit's SHA: accepted, but who deploys has to give EXPECTED_GIT_SHA in the same words",
+            Escape(&git_sha),
+        );
+    }
+}
+
+/// Tells why the guards hold, or don't, where NODE_ENV does not simply say so.
+fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
+    let refused = !verdict.lets_start();
+    let policy = identity.policy.and(expectation.policy);
+    match &expectation.production {
+        // Of a mismatch it is no cause.
+        Production::OddlySpelled(_) if refused && verdict.is_about_the_expectation() => {}
+        Production::OddlySpelled(node_env) => warn!(
+            node_env,
+            "NODE_ENV is '{}': taken for production, which is how to write it",
+            Escape(node_env),
+        ),
+        Production::LooksLike(node_env) if policy.enforce.is_none() && !refused => warn!(
+            node_env,
+            "NODE_ENV is '{}', which is not production: two guards are off, and only warn of uncompiled code and of an unknown SHA. Set it to production, or VERSION_GUARD_ENFORCE=always",
+            Escape(node_env),
+        ),
+        Production::LooksLike(_) | Production::No if policy.enforce.is_some() && refused => {
+            let by = match identity.policy.enforce {
+                Some(_) => "the image's seal",
+                None => "VERSION_GUARD_ENFORCE or --enforce",
+            };
+            error!(
+                enforce = "always",
+                "NODE_ENV is not production; {by} holds the guards to it all the same"
+            );
+        }
+        _ => {}
+    }
+}
+
+/// The mismatch guard's lines, and where the expectation comes from.
+pub fn announce_overtaken(identity: &ImageIdentity, overtaken: &Overtaken) {
+    let Overtaken { git_sha, at, by } = overtaken;
+    let image = identity.git_sha.to_string();
+    let mismatch = Violation::Mismatch { image: image.clone(), expected: git_sha.clone() };
+    error!(
+        guard = "mismatch",
+        image_sha = image,
+        expected_sha = git_sha,
+        at,
+        by,
+        "{}\nIt is what was published as expected at {at} by {by}.",
+        mismatch.refusal()
+    );
+}
+
+fn announce_refusal(violation: &Violation) {
+    error!(
+        guard = violation.guard(),
+        image_sha = violation.image_sha(),
+        expected_sha = violation.expected_sha(),
+        argument = violation.argument(),
+        reason = violation.reason(),
+        differences = violation.differences(),
+        "{}",
+        violation.refusal()
+    );
+}
+
+/// The one line of a normal start, and a warning where the first attempt to register has failed.
+pub fn announce_start(
+    identity: &ImageIdentity,
+    expectation: &Expectation,
+    registrar: Option<&Registrar>,
+) {
+    let policy = identity.policy.and(expectation.policy);
+    let git_sha = identity.git_sha.to_string();
+    let built = match identity.build_date.as_str() {
+        "" => "build date unknown".to_owned(),
+        date => format!("built {}", Escape(date)),
+    };
+    let held = if policy.is_none() { String::new() } else { format!(", {policy}") };
+    let registered = registrar.filter(|registrar| registrar.is_registered());
+    let at = registered.map_or_else(String::new, |registrar| {
+        format!("; {} is registered in Redis at {}", registrar.worker_type, registrar.redis)
+    });
+    let text = format!(
+        "GIT_SHA {} ({}{held}), {built}: the guards let it start{at}",
+        Escape(&git_sha),
+        identity.source,
+    );
+    macro_rules! say {
+        ($level:ident, $text:expr) => {
+            $level!(
+                git_sha,
+                source = %identity.source,
+                build_date = identity.build_date,
+                %policy,
+                worker_type = registered.map(|registrar| registrar.worker_type.as_str()),
+                redis = registered.map(|registrar| registrar.redis.as_str()),
+                key = registered.map(|registrar| registrar.key.as_str()),
+                "{}", $text
+            )
+        };
+    }
+    let is_enforced = expectation.production.is_production() || policy.enforce.is_some();
+    if is_enforced && expectation.git_sha.is_none() {
+        say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
+    } else {
+        say!(info, text);
+    }
+    if let Some(registrar) = registrar {
+        registrar.warn_of_failed_attempt();
+    }
+}

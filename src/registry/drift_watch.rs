@@ -1,0 +1,91 @@
+//! Watches whether a running worker is still what is published, and says so once a change.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::drift::{Drift, OnDrift, is_overdue};
+use super::expectation::Published;
+use super::record::rfc3339;
+use crate::escape::Escape;
+
+/// What the registrar reports where the worker is to be stopped, since it is not what is published.
+pub const DRIFTED: u8 = b'o';
+
+/// What was last said, and what follows from it.
+#[derive(Debug)]
+pub struct DriftWatch {
+    on_drift: OnDrift,
+    grace: Duration,
+    /// This instance's place in the spread of the grace, from 0 to 1.
+    spread: f64,
+    said: RefCell<Drift>,
+}
+
+impl DriftWatch {
+    pub fn new(on_drift: OnDrift, grace: Duration) -> Self {
+        Self { on_drift, grace, spread: fastrand::f64(), said: RefCell::new(Drift::Unpublished) }
+    }
+
+    /// Says how the worker stands to what is published, where that has changed; and gives what it is to
+    /// be stopped for.
+    pub fn hear(&self, worker_type: &str, own: &str, drift: Drift, now: u64) -> Option<Published> {
+        let before = self.said.replace(drift.clone());
+        if drift != before {
+            match (&before, &drift) {
+                (_, Drift::Stale(published)) => {
+                    let (by, at) = (published.by.as_str(), rfc3339(published.at));
+                    warn!(
+                        worker_type,
+                        image_sha = own,
+                        expected_sha = published.git_sha.as_str(),
+                        by,
+                        at,
+                        "STALE: {worker_type} runs {}, and since {at} {} is expected, by {by}. Recreate its container from the expected image",
+                        Escape(own),
+                        published.git_sha.as_str(),
+                    );
+                }
+                (_, Drift::Odd(why)) => {
+                    warn!(
+                        worker_type,
+                        "What is published as expected of {worker_type} doesn't count: it {why}"
+                    );
+                }
+                (Drift::Stale(_), Drift::Met) => {
+                    info!(worker_type, "{worker_type} runs what is expected again");
+                }
+                (Drift::Stale(_), Drift::Unpublished) => {
+                    info!(
+                        worker_type,
+                        "Nothing is expected of {worker_type} any more: it is no longer stale"
+                    );
+                }
+                _ => {}
+            }
+        }
+        match drift {
+            Drift::Stale(published)
+                if self.on_drift == OnDrift::Stop
+                    && is_overdue(&published, now, self.grace, self.spread) =>
+            {
+                Some(published)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is published, in a report of three lines. All of it is escaped, and so has no line end in it.
+pub fn drift_report(published: Option<&Published>) -> Vec<u8> {
+    let lines = published.map(|published| {
+        format!(
+            "{}\n{}\n{}",
+            published.git_sha.as_str(),
+            rfc3339(published.at),
+            published.by.as_str()
+        )
+    });
+    [&[DRIFTED], lines.unwrap_or_default().as_bytes()].concat()
+}

@@ -1,0 +1,24 @@
+//! What the supervisor says to those who use it, and what it asks of them.
+
+use std::os::fd::BorrowedFd;
+
+use super::signal::Signal;
+use super::spawn::SpawnError;
+
+/// Who stands beside the supervisor while the worker lives.
+pub trait Companion {
+    /// A descriptor that is readable when there is something to be heard; `None` where there never is.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// Hears it, and tells whether the worker is to be stopped.
+    fn asks_to_stop(&mut self) -> bool;
+    /// The worker was asked to stop.
+    fn drain(&mut self);
+}
+
+/// Why there is no worker.
+#[derive(Debug)]
+pub enum NoWorker {
+    /// This signal has ended the run before.
+    Interrupted(Signal),
+    NotStarted(SpawnError),
+}
