@@ -15,7 +15,10 @@ In the environment:
   WORKER_DIR    the folder with the worker's code (docker/sample-worker); in another repository it is
                 named by that one's SHA
   GUARD_IMAGE   an image that has /version-guard; unset: built from docker/Dockerfile.guard
-  VERSION_GUARD_ENFORCE=always, VERSION_GUARD_REQUIRE_EXPECTED=true  the policy to seal
+  VERSION_GUARD_ENFORCE=always, VERSION_GUARD_REQUIRE_EXPECTED=true, VERSION_GUARD_ON_DRIFT=stop
+                the policy to seal
+  VERSION_GUARD_CODE, VERSION_GUARD_CODE_EXCEPT
+                the code to seal, and what to leave out of it, separated by colons (/app, nothing)
 USAGE
 }
 
@@ -89,7 +92,8 @@ export GUARD_IMAGE
 
 # docker takes a value that is not given from the environment.
 set -- --build-arg GIT_SHA --build-arg BUILD_DATE --build-arg GUARD_IMAGE
-for name in BASE_IMAGE WORKER_DIR VERSION_GUARD_ENFORCE VERSION_GUARD_REQUIRE_EXPECTED; do
+for name in BASE_IMAGE WORKER_DIR VERSION_GUARD_ENFORCE VERSION_GUARD_REQUIRE_EXPECTED \
+    VERSION_GUARD_ON_DRIFT VERSION_GUARD_CODE VERSION_GUARD_CODE_EXCEPT; do
     eval "value=\${$name:-}"
     [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
 done

@@ -17,6 +17,9 @@ use crate::verify::CannotAsk;
 
 use super::interrupt::end_on_signals;
 
+/// What a Redis user needs for it.
+const COMMANDS: &str = "+hset +hdel +del +hgetall +time +cluster|slots";
+
 /// Does the one that the options ask for.
 ///
 /// # Errors
@@ -40,7 +43,10 @@ pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Resul
     });
     let all: Result<Vec<Published>, ConnectionError> =
         runtime.map_err(CannotAsk::Runtime)?.block_on(all);
-    let all = all.map_err(|error| CannotAsk::new(&error, &redis, prefix))?;
+    let all = all.map_err(|error| {
+        let needs = format!("~{}:expected {COMMANDS}", prefix.as_str());
+        CannotAsk::new(&error, &redis, needs)
+    })?;
     let text = if options.json { json(&all)? } else { text(&all) };
     print(&text).map_err(CannotAsk::Output)?;
     Ok(if all.is_empty() && !options.clear { Exit::NotAsExpected } else { Exit::Done })

@@ -23,6 +23,10 @@ use crate::verify::{
 /// thousand records with a megabyte in them.
 const MAX_REPLY_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// What a Redis user needs for it.
+const COMMANDS: &str =
+    "+zscan +zscore +hmget +hgetall +lrange +pttl +time +scan +info +cluster|slots";
+
 /// What a Redis that is well needs for its replies, and a little more.
 const MIN_READING: Duration = Duration::from_secs(1);
 
@@ -142,7 +146,10 @@ impl Registry {
             Ok((fleet, _)) if is_given => Ok(Report::new(fleet, expected)),
             Ok((_, published)) if published.is_empty() => Err(CannotAsk::NoExpectedSha),
             Ok((fleet, published)) => Ok(Report::new(fleet, &as_published(expected, &published))),
-            Err(error) => Err(CannotAsk::new(&error, redis, key_prefix)),
+            Err(error) => {
+                let needs = format!("~{}* {COMMANDS}", key_prefix.as_str());
+                Err(CannotAsk::new(&error, redis, needs))
+            }
         }
     }
 }

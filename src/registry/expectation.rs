@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::fleet::{EscapedText, ms_of};
 use super::key::{KeyPrefix, WorkerType};
 use super::record::rfc3339;
-use crate::image::meaningful;
+use crate::image::{is_whole, meaningful};
 
 /// The field for all types that have none of their own.
 pub const ALL_TYPES: &str = "*";
@@ -23,7 +23,7 @@ const MAX_AHEAD_MS: u64 = 60 * 1000;
 
 /// What stands in a field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Stored {
     git_sha: String,
     /// By Redis's clock, as RFC 3339.
@@ -100,6 +100,9 @@ pub fn parse(of: &str, field: &Value, now: u64) -> Result<Option<Published>, &'s
     }
     let stored: Stored = serde_json::from_slice(json).map_err(|_| "is not what expect writes")?;
     let git_sha = meaningful(&stored.git_sha).map_err(|_| "names no SHA")?;
+    if !is_whole(&git_sha) {
+        return Err("is an abbreviation");
+    }
     let at = ms_of(&stored.at).ok_or("names no time")?;
     if at > now.saturating_add(MAX_AHEAD_MS) {
         return Err("is from the future");
@@ -153,6 +156,7 @@ mod tests {
             SHA.into(),
             "[]".into(),
             good.replace(SHA, "latest"),
+            good.replace(SHA, "a1b2c3d"),
             good.replace(SHA, "$(git rev-parse HEAD)"),
             good.replace("2026-", "soon-"),
             good.replace("2026-", "2027-"),

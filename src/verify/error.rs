@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::escape::Escape;
 use crate::log::causes;
-use crate::registry::{ConnectionError, Endpoint, KeyPrefix};
+use crate::registry::{ConnectionError, Endpoint};
 
 /// Why there is no verdict, and the way out.
 #[derive(Debug, Error)]
@@ -34,8 +34,8 @@ pub enum CannotAsk {
     Unreachable { redis: String, reason: String },
     #[error("Redis at {redis} refuses the login: {reason}. Correct user and password in REDIS_URL")]
     Login { redis: String, reason: String },
-    #[error("Redis at {redis} doesn't permit it: {reason}. The user needs: ~{prefix}* {COMMANDS}")]
-    NotPermitted { redis: String, reason: String, prefix: String },
+    #[error("Redis at {redis} doesn't permit it: {reason}. The user needs: {needs}")]
+    NotPermitted { redis: String, reason: String, needs: String },
     #[error(
         "Redis at {redis}: {reason}. Give it more time with --timeout, or see what holds it up"
     )]
@@ -50,17 +50,13 @@ pub enum CannotAsk {
     Runtime(io::Error),
 }
 
-/// What an ACL user needs for `verify`.
-const COMMANDS: &str = "+zscan +zscore +hmget +lrange +pttl +time +scan +info +cluster|slots";
-
 impl CannotAsk {
-    pub fn new(error: &ConnectionError, redis: &Endpoint, prefix: &KeyPrefix) -> Self {
+    /// `needs` is what a Redis user needs for it, as in an ACL rule.
+    pub fn new(error: &ConnectionError, redis: &Endpoint, needs: String) -> Self {
         let (redis, reason) = (redis.to_string(), causes(error));
         match error {
             ConnectionError::Redis { code, .. } => match code.as_str() {
-                "NOPERM" => {
-                    Self::NotPermitted { redis, reason, prefix: prefix.as_str().to_owned() }
-                }
+                "NOPERM" => Self::NotPermitted { redis, reason, needs },
                 "WRONGPASS" | "NOAUTH" => Self::Login { redis, reason },
                 _ => Self::Answer { redis, reason },
             },

@@ -97,6 +97,7 @@ fn a_rewritten_signal_arrives_as_another_or_not_at_all() {
                 let state = || status_field(pid, "State")?.starts_with('T').then_some(());
                 eventually("a suspended shim", state);
                 shim.signal(SIGCONT);
+                shim.expect_line(&format!("18 from {pid}"));
             }
             shim.signal(SIGINT);
             shim.expect_line(&format!("2 from {pid}"));

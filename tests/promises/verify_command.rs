@@ -265,9 +265,9 @@ fn who_cannot_ask_says_in_one_sentence_why_and_what_to_do() {
         &["REDIS_URL", "redis://"],
     );
     assert_one_line(
-        &verify(&redis).without_env("EXPECTED_GIT_SHA").output(),
+        &verify(&Redis::start()).without_env("EXPECTED_GIT_SHA").output(),
         2,
-        &["--expected", "EXPECTED_GIT_SHA"],
+        &["--expected", "EXPECTED_GIT_SHA", "version-guard expect"],
     );
     for word in ["unknown", " HEAD", "${GIT_SHA}"] {
         let ended = verify(&redis).env("EXPECTED_GIT_SHA", word).output();
@@ -504,15 +504,15 @@ fn watching_ends_on_a_signal_as_pid_1_too() {
 
 /// What the README says is enough for each.
 #[test]
-fn two_users_with_no_more_than_the_readme_grants_are_enough() {
+fn users_with_no_more_than_the_readme_grants_are_enough() {
     let redis = Redis::start();
     let readme = include_str!("../../README.md");
-    for name in ["shim", "verify"] {
+    for name in ["shim", "verify", "expect"] {
         let line = readme
             .lines()
             .find_map(|line| line.strip_prefix(&format!("ACL SETUSER {name} ")))
             .unwrap_or_else(|| panic!("no user for {name}"));
-        assert!(!line.contains('@') && line.contains("~fiskai:worker*"), "{line}");
+        assert!(!line.contains('@') && !line.contains("~*"), "{line}");
         let words = ["ACL", "SETUSER", name].into_iter().chain(line.split_whitespace());
         assert_eq!(redis.cli(words), "OK");
     }
@@ -536,6 +536,22 @@ fn two_users_with_no_more_than_the_readme_grants_are_enough() {
     eventually("the key", || (as_shim(&["HMGET", key, "gitSha"]) == SHA).then_some(()));
     let ended = asks.options(["--require", "extractor"]).output();
     assert_eq!(ended.code, 0, "{ended:?}");
+    let publish =
+        |name| Shim::command("expect").options([OTHER]).env("REDIS_URL", url(name)).output();
+    for name in ["shim", "verify"] {
+        let ended = publish(name);
+        assert_one_line(&ended, 2, &["doesn't permit", "The user needs: ~fiskai:worker:expected"]);
+    }
+    assert_eq!(
+        as_shim(&["HSET", "fiskai:worker:expected", "*", "x"]).split(' ').next(),
+        Some("NOPERM")
+    );
+    let ended = publish("expect");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    running.expect_log("STALE");
+    let ended = verify(&redis).env("REDIS_URL", url("verify")).without_env("EXPECTED_GIT_SHA");
+    let ended = ended.output();
+    assert!(ended.code == 1 && ended.stdout.contains("published"), "{ended:?}");
     running.signal(SIGTERM);
     let ended = running.end();
     assert!(!ended.stderr.contains("lost"), "{ended:?}");
