@@ -7,6 +7,7 @@
 
 mod code;
 mod docker;
+mod fleet;
 mod guard;
 mod incident;
 mod languages;
