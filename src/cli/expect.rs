@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::value::{List, Value, duration, list, switch, text, unless_empty};
+use super::value::{List, Value, duration, name, some, switch, text, unless_empty};
 use crate::registry::{KeyPrefix, WorkerType};
 
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub struct Expect {
     pub git_sha: Option<String>,
 
     /// Of these worker types alone; repeatable, or separated by commas
-    #[arg(long = "type", value_name = "TYPE", value_parser = Value(list::<WorkerType>))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = Value(some::<WorkerType>))]
     pub types: Vec<List<WorkerType>>,
 
     /// Take back what is published: of these types, or all of it
@@ -24,7 +24,7 @@ pub struct Expect {
 
     /// Who publishes it [default: user and host]
     #[arg(long, value_name = "NAME")]
-    #[arg(env = "VERSION_GUARD_BY", hide_env_values = true, value_parser = Value(text))]
+    #[arg(env = "VERSION_GUARD_BY", hide_env_values = true, value_parser = Value(name))]
     pub by: Option<String>,
 
     /// Show it as JSON

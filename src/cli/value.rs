@@ -172,6 +172,28 @@ where
         .map(List)
 }
 
+/// At least one item, separated by commas: a variable that is not set in a script is no list.
+///
+/// # Errors
+/// The item that is none, and what would be right.
+pub fn some<T>(text: &str) -> Result<List<T>, String>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    let List(items) = list(text)?;
+    if items.is_empty() { Err("expected at least one".into()) } else { Ok(List(items)) }
+}
+
+/// A name that is shown to people.
+///
+/// # Errors
+/// What would be right.
+pub fn name(name: &str) -> Result<String, &'static str> {
+    let fits = name.chars().count() <= 128;
+    if fits { text(name) } else { Err("expected at most 128 characters") }
+}
+
 /// Paths, separated by colons as those of PATH are.
 ///
 /// # Errors

@@ -89,6 +89,11 @@ pub struct Verify {
     #[arg(value_parser = Value(switch))]
     pub allow_diverged: bool,
 
+    /// Don't search all of Redis's keys for workers without a shim, which takes half a second a million
+    #[arg(long, env = "VERSION_GUARD_NO_SCAN", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub no_scan: bool,
+
     /// At most this long for one reading
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     #[arg(env = "VERSION_GUARD_VERIFY_TIMEOUT", hide_env_values = true)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use tracing::warn;
 
 use crate::cli::{self, List};
 use crate::config;
@@ -41,12 +42,14 @@ pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Resul
         }
         published(session, prefix, now).await
     });
-    let all: Result<Vec<Published>, ConnectionError> =
-        runtime.map_err(CannotAsk::Runtime)?.block_on(all);
-    let all = all.map_err(|error| {
+    let read: Result<_, ConnectionError> = runtime.map_err(CannotAsk::Runtime)?.block_on(all);
+    let (all, odd) = read.map_err(|error| {
         let needs = format!("~{}:expected {COMMANDS}", prefix.as_str());
         CannotAsk::new(&error, &redis, needs)
     })?;
+    for odd in odd {
+        warn!("{odd}");
+    }
     let text = if options.json { json(&all)? } else { text(&all) };
     print(&text).map_err(CannotAsk::Output)?;
     Ok(if all.is_empty() && !options.clear { Exit::NotAsExpected } else { Exit::Done })

@@ -41,7 +41,7 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
     let exit = match worker {
         Ok(worker) => {
-            let registered = Registered(registrar, on_drift);
+            let registered = Registered::new(registrar, on_drift);
             supervise(&worker, registered, &mut supervisor, &config.identity)
         }
         Err(exit) => roll_back(registrar, exit),
@@ -137,11 +137,11 @@ fn supervise(
     identity: &ImageIdentity,
 ) -> Exit {
     let (exit, status) = supervisor.supervise(worker, &mut registrar);
-    let exit = registrar.overtaken().map_or(exit, |overtaken| {
+    let exit = registrar.stopped_by().map_or(exit, |overtaken| {
         announce_overtaken(identity, overtaken);
         Exit::Refused
     });
-    if let Some(registrar) = registrar.0 {
+    if let Some(registrar) = registrar.registrar {
         registrar.deregister(match status.signal() {
             Some(signal) => WorkerEnd::Killed(signal.try_into().unwrap_or_default()),
             None => WorkerEnd::Exited(code_of(status)),
@@ -151,27 +151,42 @@ fn supervise(
 }
 
 /// The registrar, and what it may do to the worker.
-struct Registered(Option<Registrar>, OnDrift);
+struct Registered {
+    registrar: Option<Registrar>,
+    on_drift: OnDrift,
+    is_draining: bool,
+    has_stopped_it: bool,
+}
 
 impl Registered {
-    fn overtaken(&self) -> Option<&Overtaken> {
-        self.0.as_ref().and_then(Registrar::overtaken)
+    fn new(registrar: Option<Registrar>, on_drift: OnDrift) -> Self {
+        Self { registrar, on_drift, is_draining: false, has_stopped_it: false }
+    }
+
+    /// What has overtaken the worker, where it was stopped for that.
+    fn stopped_by(&self) -> Option<&Overtaken> {
+        self.registrar.as_ref().filter(|_| self.has_stopped_it)?.overtaken()
     }
 }
 
 impl Companion for Registered {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        let Self(registrar, on_drift) = self;
-        let listens = *on_drift == OnDrift::Stop && self.overtaken().is_none();
-        registrar.as_ref().filter(|_| listens).and_then(Registrar::descriptor)
+        let listens = |registrar: &&Registrar| {
+            self.on_drift == OnDrift::Stop && registrar.overtaken().is_none()
+        };
+        self.registrar.as_ref().filter(listens)?.descriptor()
     }
 
+    /// A worker that was asked before finishes what it has in hand, and is not asked twice.
     fn asks_to_stop(&mut self) -> bool {
-        self.0.as_mut().is_some_and(Registrar::asks_to_stop)
+        let is_overtaken = self.registrar.as_mut().is_some_and(Registrar::asks_to_stop);
+        self.has_stopped_it |= is_overtaken && !self.is_draining;
+        is_overtaken && !self.is_draining
     }
 
     fn drain(&mut self) {
-        self.0.iter_mut().for_each(Registrar::drain);
+        self.is_draining = true;
+        self.registrar.iter_mut().for_each(Registrar::drain);
     }
 }
 

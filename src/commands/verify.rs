@@ -24,8 +24,7 @@ use crate::verify::{
 const MAX_REPLY_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// What a Redis user needs for it.
-const COMMANDS: &str =
-    "+zscan +zscore +hmget +hgetall +lrange +pttl +time +scan +info +cluster|slots";
+const COMMANDS: &str = "+zscan +zscore +hmget +hgetall +lrange +pttl +time +scan +cluster|slots";
 
 /// What a Redis that is well needs for its replies, and a little more.
 const MIN_READING: Duration = Duration::from_secs(1);
@@ -42,6 +41,7 @@ pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Resul
         redis: redis.with_max_reply_bytes(MAX_REPLY_BYTES),
         key_prefix: options.key_prefix.clone(),
         expected,
+        searched: !options.no_scan,
     };
     // Colour is for people.
     let paint = Paint(config::colour(environment) && io::stdout().is_terminal());
@@ -95,6 +95,7 @@ fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
         dead_for: options.dead_for,
         diverged_is_ok: options.allow_diverged,
         stable_for: options.stable_for,
+        must_settle: options.wait.is_some() && !options.watch,
     })
 }
 
@@ -125,27 +126,33 @@ struct Registry {
     redis: Endpoint,
     key_prefix: KeyPrefix,
     expected: Expected,
+    /// Whether workers without a shim are searched for.
+    searched: bool,
 }
 
 impl Registry {
     async fn read(&self, limit: Duration) -> Result<Report, CannotAsk> {
-        let Self { redis, key_prefix, expected } = self;
+        let Self { redis, key_prefix, expected, searched } = self;
         let required = expected.required.iter().map(|required| required.worker_type.clone());
         let types: Vec<WorkerType> = required.collect();
         let is_given = !expected.git_sha.is_empty();
         let read = Session::within(redis, limit, async |session| {
             let published = if is_given {
-                Vec::new()
+                (Vec::new(), Vec::new())
             } else {
                 let now = registry::now(session).await?;
                 registry::published(session, key_prefix, now).await?
             };
-            Ok((registry::read(session, key_prefix, &types).await?, published))
+            Ok((registry::read(session, key_prefix, &types, *searched).await?, published))
         });
         match read.await {
             Ok((fleet, _)) if is_given => Ok(Report::new(fleet, expected)),
-            Ok((_, published)) if published.is_empty() => Err(CannotAsk::NoExpectedSha),
-            Ok((fleet, published)) => Ok(Report::new(fleet, &as_published(expected, &published))),
+            Ok((_, (published, odd))) if published.is_empty() => {
+                Err(CannotAsk::NoExpectedSha { odd: odd.first().map(|odd| format!(". {odd}")) })
+            }
+            Ok((fleet, (published, _))) => {
+                Ok(Report::new(fleet, &as_published(expected, &published)))
+            }
             Err(error) => {
                 let needs = format!("~{}* {COMMANDS}", key_prefix.as_str());
                 Err(CannotAsk::new(&error, redis, needs))

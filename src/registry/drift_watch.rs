@@ -32,7 +32,12 @@ impl DriftWatch {
     /// be stopped for.
     pub fn hear(&self, worker_type: &str, own: &str, drift: Drift, now: u64) -> Option<Published> {
         let before = self.said.replace(drift.clone());
-        if drift != before {
+        let is_same = match (&before, &drift) {
+            // Published again.
+            (Drift::Stale(before), Drift::Stale(now)) => before.git_sha == now.git_sha,
+            (before, drift) => before == drift,
+        };
+        if !is_same {
             match (&before, &drift) {
                 (_, Drift::Stale(published)) => {
                     let (by, at) = (published.by.as_str(), rfc3339(published.at));

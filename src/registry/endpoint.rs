@@ -101,11 +101,6 @@ impl Endpoint {
         self.max_reply_bytes
     }
 
-    /// The number of the database that is selected.
-    pub(super) fn database(&self) -> i64 {
-        self.login.db()
-    }
-
     /// An error reply in the server's own words, or what else went wrong.
     pub(super) fn redis_error(&self, error: &RedisError) -> ConnectionError {
         let text = match (error.kind(), error.code(), error.detail()) {

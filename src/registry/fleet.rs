@@ -16,8 +16,15 @@ pub struct Fleet {
     pub instances: Vec<Instance>,
     /// How workers ended, the last ones of each type.
     pub departures: Vec<Departed>,
-    /// What could not be read, one sentence each.
-    pub complaints: Vec<String>,
+    pub complaints: Vec<Complaint>,
+}
+
+/// What could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// The type whose workers it is about; `None` for all.
+    pub worker_type: Option<EscapedText>,
+    pub sentence: String,
 }
 
 /// One running shim and its worker; or a worker without a shim, of which there is only the

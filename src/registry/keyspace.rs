@@ -11,30 +11,6 @@ use super::session::Session;
 
 /// Buckets of the whole key space that are searched at once: some 20 ms of Redis's time at most.
 const KEYS_PAGE: u32 = 20_000;
-/// How many keys there are in all, and how many of them expire.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Keys {
-    pub all: u64,
-    pub expiring: u64,
-}
-
-/// The keys of all masters; `None` where Redis doesn't say, or is not allowed to.
-pub async fn count_keys(redis: &mut Session<'_>) -> Option<Keys> {
-    let database = format!("db{}:", redis.database());
-    let replies = redis.send_to_masters(cmd("INFO").arg("keyspace")).await.ok()?;
-    let mut keys = Keys::default();
-    for reply in &replies {
-        let info: String = value(Some(reply)).ok()?;
-        let line = info.lines().find_map(|line| line.strip_prefix(&database)).unwrap_or_default();
-        let number = |name| {
-            line.split(',')
-                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
-        };
-        keys.all += number("keys").unwrap_or(0_u64);
-        keys.expiring += number("expires").unwrap_or(0_u64);
-    }
-    Some(keys)
-}
 
 /// Worker types that have a version key.
 ///

@@ -7,6 +7,7 @@ use redis::{Value, cmd};
 use super::batch::{unix_ms, value};
 use super::error::ConnectionError;
 use super::expectation::{Published, parse, read_all};
+use super::fleet::EscapedText;
 use super::key::KeyPrefix;
 use super::session::Session;
 
@@ -22,7 +23,7 @@ pub async fn now(redis: &mut Session<'_>) -> Result<u64, ConnectionError> {
     })
 }
 
-/// All that is published and can be believed.
+/// All that is published and can be believed; and a sentence for each that can't.
 ///
 /// # Errors
 /// A lost connection, or an error reply.
@@ -30,11 +31,18 @@ pub async fn published(
     redis: &mut Session<'_>,
     prefix: &KeyPrefix,
     now: u64,
-) -> Result<Vec<Published>, ConnectionError> {
+) -> Result<(Vec<Published>, Vec<String>), ConnectionError> {
     let replies = redis.send_one(read_all(prefix)).await?;
     let fields: BTreeMap<Vec<u8>, Value> = value(replies.first())?;
-    let all = fields
-        .iter()
-        .filter_map(|(of, field)| parse(&String::from_utf8_lossy(of), field, now).ok().flatten());
-    Ok(all.collect())
+    let (mut all, mut odd) = (Vec::new(), Vec::new());
+    for (of, field) in &fields {
+        let of = EscapedText::new(of);
+        match parse(of.as_str(), field, now) {
+            Ok(published) => all.extend(published),
+            Err(why) => {
+                odd.push(format!("What is published of {} doesn't count: it {why}", of.as_str()));
+            }
+        }
+    }
+    Ok((all, odd))
 }

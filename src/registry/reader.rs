@@ -6,41 +6,39 @@ use redis::{RedisError, Value, cmd};
 
 use super::batch::{Batch, Replies, unix_ms, value};
 use super::error::ConnectionError;
-use super::fleet::{Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
+use super::fleet::{Complaint, Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, type_and_id, version_key,
 };
-use super::keyspace::{Keys, count_keys, find_types};
+use super::keyspace::find_types;
 use super::leftover::{FOR_EVER, NO_KEY, Type, is_left_over};
 use super::record::MAX_DEPARTURES;
 use super::session::Session;
 
 /// Buckets of the index that are read at once.
 const INDEX_PAGE: u32 = 2_000;
-/// A Redis with fewer keys is searched whole, which takes a tenth of a second.
-const SMALL: u64 = 100_000;
 /// Batches that go out together.
 const BATCH: usize = 1_000;
-/// Reads the fleet. The required types are looked up even where nothing leads to them.
+
+/// Reads the fleet. The known types are looked up even where nothing leads to them; others of which
+/// there is no more than a version key are found by a search of all keys, where it is wanted.
 ///
 /// # Errors
 /// A lost connection, or an error reply that concerns more than one odd key.
 pub async fn read(
     redis: &mut Session<'_>,
     prefix: &KeyPrefix,
-    required: &[WorkerType],
+    known: &[WorkerType],
+    searched: bool,
 ) -> Result<Fleet, ConnectionError> {
-    let mut reader =
-        Reader { redis, prefix, fleet: Fleet::default(), types: BTreeMap::new(), expiring: 0 };
-    let before = count_keys(reader.redis).await;
+    let mut reader = Reader { redis, prefix, fleet: Fleet::default(), types: BTreeMap::new() };
     reader.read_index().await?;
-    for required in required {
-        reader.types.entry(required.as_str().into()).or_default();
+    for known in known {
+        reader.types.entry(known.as_str().into()).or_default();
     }
     let known: Vec<Vec<u8>> = reader.types.keys().cloned().collect();
     reader.read_versions(&known).await?;
-    let after = count_keys(reader.redis).await;
-    if !reader.nothing_else_expires(before, after) {
+    if searched {
         let found = find_types(reader.redis, prefix).await?;
         let unknown: Vec<_> =
             found.into_iter().filter(|found| !reader.types.contains_key(found)).collect();
@@ -54,8 +52,6 @@ struct Reader<'r, 's> {
     prefix: &'r KeyPrefix,
     fleet: Fleet,
     types: BTreeMap<Vec<u8>, Type>,
-    /// How many of the registry's keys with an expiry have been read.
-    expiring: u64,
 }
 
 impl Reader<'_, '_> {
@@ -77,7 +73,7 @@ impl Reader<'_, '_> {
                 Err(error) => {
                     let time = self.redis.send_to_master(0, &cmd("TIME")).await?;
                     self.fleet.read_at = unix_ms(&time).unwrap_or_default();
-                    return self.tolerate(&index, &error);
+                    return self.tolerate(None, &index, &error);
                 }
             };
             let (next, members): (Vec<u8>, Vec<(Vec<u8>, f64)>) = value(replies.first())?;
@@ -97,7 +93,6 @@ impl Reader<'_, '_> {
             }
             cursor = next;
         }
-        self.expiring += u64::from(!last_seen.is_empty());
         Ok(())
     }
 
@@ -122,14 +117,11 @@ impl Reader<'_, '_> {
         let mut silent = Vec::new();
         for (member, reply) in members.iter().zip(self.redis.send(batches).await?) {
             let record = match reply {
-                Ok(replies) => {
-                    let record = StoredRecord::new(replies.first());
-                    self.expiring += u64::from(record.is_some());
-                    record
-                }
+                Ok(replies) => StoredRecord::new(replies.first()),
                 Err(error) => {
                     let (worker_type, id) = type_and_id(member);
-                    self.tolerate(&instance_key(self.prefix, worker_type, id), &error)?;
+                    let key = instance_key(self.prefix, worker_type, id);
+                    self.tolerate(Some(worker_type), &key, &error)?;
                     Some(StoredRecord::default())
                 }
             };
@@ -216,11 +208,11 @@ impl Reader<'_, '_> {
                 let (version, record) = match version {
                     Ok(replies) => (value(replies.first())?, StoredRecord::new(replies.get(1))),
                     Err(error) => {
-                        self.tolerate(&version_key(self.prefix, worker_type), &error)?;
+                        let key = version_key(self.prefix, worker_type);
+                        self.tolerate(Some(worker_type), &key, &error)?;
                         (FOR_EVER, None)
                     }
                 };
-                self.expiring += u64::from(left >= 0) + u64::from(version >= 0);
                 let known = self.types.entry(worker_type.clone()).or_default();
                 let stands = version != NO_KEY;
                 if stands && !known.lives && !is_left_over(version, left, known, self.fleet.read_at)
@@ -247,25 +239,22 @@ impl Reader<'_, '_> {
         self.fleet.departures.extend(texts);
     }
 
-    /// Whether a large Redis need not be searched. Every version key expires, in the document as here;
-    /// where no more keys expire than have been read, there is no unknown one.
-    ///
-    /// Keys that come and go meanwhile are counted before and after.
-    fn nothing_else_expires(&self, before: Option<Keys>, after: Option<Keys>) -> bool {
-        let (Some(before), Some(after)) = (before, after) else { return false };
-        before.all > SMALL && before.expiring.max(after.expiring) <= self.expiring
-    }
-
     /// One key of the wrong type is no reason to say nothing of the others.
-    fn tolerate(&mut self, key: &[u8], error: &RedisError) -> Result<(), ConnectionError> {
+    fn tolerate(
+        &mut self,
+        worker_type: Option<&[u8]>,
+        key: &[u8],
+        error: &RedisError,
+    ) -> Result<(), ConnectionError> {
         let complaint = self.redis.error_reply(error);
         if error.code() != Some("WRONGTYPE") {
             return Err(complaint);
         }
-        self.fleet.complaints.push(format!(
-            "{} can't be read: it holds another type of value",
-            EscapedText::new(key).as_str()
-        ));
+        let key = EscapedText::new(key);
+        self.fleet.complaints.push(Complaint {
+            worker_type: worker_type.map(EscapedText::new),
+            sentence: format!("{} can't be read: it holds another type of value", key.as_str()),
+        });
         Ok(())
     }
 }

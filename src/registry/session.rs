@@ -120,23 +120,6 @@ impl<'a> Session<'a> {
         self.endpoint.redis_error(error)
     }
 
-    /// The number of the database that is selected.
-    pub fn database(&self) -> i64 {
-        self.endpoint.database()
-    }
-
-    /// Sends a command that names no key to every master; the replies come in no order.
-    ///
-    /// # Errors
-    /// A lost connection, an error reply, or a cluster that doesn't say which its masters are.
-    pub async fn send_to_masters(&mut self, command: &Cmd) -> Result<Vec<Value>, ConnectionError> {
-        let mut replies = Vec::new();
-        for node in self.masters().await? {
-            replies.push(self.send_to_master(node, command).await?);
-        }
-        Ok(replies)
-    }
-
     /// Sends a command that names no key to one of the masters.
     ///
     /// # Errors

@@ -208,7 +208,7 @@ impl Task {
     async fn stay(&self, state: &mut State, reports: &mut OwnedWriteHalf) -> Infallible {
         let first_pause = FIRST_PAUSE.min(self.heartbeat);
         let max_pause = MAX_PAUSE.min(self.heartbeat);
-        let mut pause = first_pause;
+        let (mut pause, mut has_reported) = (first_pause, false);
         loop {
             let wait = if *state == State::Registered { self.heartbeat } else { pause };
             let wait = tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
@@ -225,7 +225,11 @@ impl Task {
             };
             pause = if attempt.is_ok() { first_pause } else { (pause * 2).min(max_pause) };
             *state = self.became(*state, attempt);
-            if let Some(overdue) = self.overtaken() {
+            // Once: the supervisor hears no more of it.
+            if let Some(overdue) = self.overtaken()
+                && !has_reported
+            {
+                has_reported = true;
                 let _ = reports.write_all(&drift_report(Some(&overdue))).await;
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::crash::{Crash, crash};
+use super::moment::Moment;
 use super::requirement::Requirement;
 use crate::registry::{Departed, EscapedText, Instance};
 
@@ -95,28 +96,40 @@ impl Blocks {
     }
 
     /// A sentence for each block of instances that count and have not been registered for long enough.
-    pub fn unsettled(&self, settled_before: u64) -> Vec<String> {
+    pub fn unsettled(&self, moment: Moment) -> Vec<String> {
         let counted = self.instances.iter().filter(|((status, ..), _)| *status == Status::Ok);
         let young = counted.filter_map(|((_, worker_type, _), instances)| {
             let is_young =
-                |one: &&Instance| one.there_since().is_some_and(|at| at > settled_before);
+                |one: &&Instance| one.there_since().is_some_and(|at| moment.contains(at));
             let young = instances.iter().filter(is_young).count();
             (young > 0).then(|| format!("{} {young} registered a moment ago", worker_type.as_str()))
         });
         young.collect()
     }
 
-    /// Types that crash, and with them those of their instances that have just been started again.
-    pub fn set_crashing(&mut self, departures: &[Departed], now: u64, settled_before: u64) {
+    /// Types that crash, and with them those of their instances that have just been started again. One
+    /// that has settled since the last end tells that it is over.
+    pub fn set_crashing(&mut self, departures: &[Departed], moment: Moment) {
         let types: Vec<&EscapedText> = departures.iter().map(|end| &end.worker_type).collect();
         for worker_type in types {
             let ends = departures.iter().filter(|end| end.worker_type == *worker_type);
-            let Some(crash) = crash(ends, now) else { continue };
+            let ends = ends.filter(|end| !moment.is_beyond(end.at));
+            let Some(crash) = crash(ends, moment.now) else { continue };
+            let has_settled = |one: &Instance| {
+                one.there_since().is_some_and(|at| at >= crash.last && !moment.contains(at))
+            };
+            let mut of_type = self
+                .instances
+                .iter()
+                .filter(|((status, of, _), _)| *status == Status::Ok && of == worker_type);
+            if of_type.any(|(_, instances)| instances.iter().any(has_settled)) {
+                continue;
+            }
             let mut restarted = Vec::new();
             for ((status, of, _), instances) in &mut self.instances {
                 if *status == Status::Ok && of == worker_type {
                     let is_young =
-                        |one: &Instance| one.there_since().is_some_and(|at| at > settled_before);
+                        |one: &Instance| one.there_since().is_some_and(|at| moment.contains(at));
                     let (young, settled) = instances.drain(..).partition(is_young);
                     *instances = settled;
                     restarted.extend::<Vec<Instance>>(young);

@@ -12,9 +12,13 @@ use crate::registry::{ConnectionError, Endpoint};
 #[derive(Debug, Error)]
 pub enum CannotAsk {
     #[error(
-        "There is no expected SHA: give --expected SHA or set EXPECTED_GIT_SHA, for example to $(git rev-parse HEAD), or publish it with version-guard expect SHA"
+        "There is no expected SHA: give --expected SHA or set EXPECTED_GIT_SHA, for example to $(git rev-parse HEAD), or publish it with version-guard expect SHA{}",
+        odd.as_deref().unwrap_or_default()
     )]
-    NoExpectedSha,
+    NoExpectedSha {
+        /// What is published and doesn't count, as a sentence that follows.
+        odd: Option<String>,
+    },
     #[error(
         "The expected SHA is {word}, which says nothing: give the one of the deployment, for example $(git rev-parse HEAD)"
     )]

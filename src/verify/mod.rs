@@ -5,6 +5,7 @@ mod crash;
 mod deaths;
 mod error;
 mod follow;
+mod moment;
 mod render;
 mod requirement;
 mod verdict;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::blocks::{Block, Blocks, Status};
 use super::deaths;
+use super::moment::Moment;
 use super::requirement::Requirement;
 use crate::image::{abbreviates, is_same};
-use crate::registry::{Departed, EscapedText, Fleet, Instance, WorkerType, in_ms};
+use crate::registry::{Departed, EscapedText, Fleet, Instance, WorkerType};
 
 /// What the fleet should be.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Expected {
     pub diverged_is_ok: bool,
     /// How long an instance has to have been registered to be settled.
     pub stable_for: Duration,
+    /// Whether only what is settled is as expected.
+    pub must_settle: bool,
 }
 
 impl Expected {
@@ -47,12 +50,18 @@ pub struct Report {
     /// Unix time in ms, by Redis's clock.
     pub read_at: u64,
     pub blocks: Vec<Block>,
+    /// What can't be read, and of what there is too much, one sentence each.
     pub complaints: Vec<String>,
+    /// How many of them are of what can't be read.
+    pub unreadable: usize,
     /// What has not been as it is for long enough, one sentence each.
     pub unsettled: Vec<String>,
     /// The types and times, in unix ms, of workers that ended by themselves on the expected SHA: of the
     /// required types, or of all where none is required.
     pub ends: Vec<(EscapedText, u64)>,
+    must_settle: bool,
+    /// Whether all that is required may be scaled to nothing.
+    may_be_empty: bool,
 }
 
 impl Report {
@@ -71,25 +80,25 @@ impl Report {
             let status = status_of(&instance, expected.of(instance.worker_type.as_str()));
             blocks.add(status, instance);
         }
-        let settled_before = now.saturating_sub(in_ms(expected.stable_for));
-        let (mut complaints, mut unsettled) = (fleet.complaints, blocks.unsettled(settled_before));
+        let moment = Moment::new(now, expected.stable_for);
+        let complaints = fleet.complaints.into_iter();
+        let mut complaints: Vec<String> = complaints
+            .filter(|complaint| complaint.worker_type.as_ref().is_none_or(is_judged))
+            .map(|complaint| complaint.sentence)
+            .collect();
+        let (unreadable, mut unsettled) = (complaints.len(), blocks.unsettled(moment));
         unsettled.extend(
-            departures.iter().filter(|end| !end.was_asked && end.at > settled_before).map(|end| {
+            departures.iter().filter(|end| !end.was_asked && moment.contains(end.at)).map(|end| {
                 format!("{} has ended by itself a moment ago", end.worker_type.as_str())
             }),
         );
-        blocks.set_crashing(&departures, now, settled_before);
+        unsettled.dedup();
+        blocks.set_crashing(&departures, moment);
         for required in &expected.required {
             complaints.extend(blocks.require(required));
         }
         let blocks = blocks.into_blocks(expected.diverged_is_ok);
-        let ends = departures.iter().filter(|end| {
-            let mut required = expected.required.iter();
-            let is_meant = expected.required.is_empty()
-                || required.any(|one| one.worker_type.as_str() == end.worker_type.as_str());
-            let sha = expected.of(end.worker_type.as_str());
-            !end.was_asked && is_meant && is_expected(sha, end.git_sha.as_str())
-        });
+        let ends = departures.iter().filter(|end| is_waited_for(end, expected));
         let ends = ends.map(|end| (end.worker_type.clone(), end.at)).collect();
         Self {
             expected: expected.git_sha.clone(),
@@ -98,8 +107,12 @@ impl Report {
             read_at: now,
             blocks,
             complaints,
+            unreadable,
             unsettled,
             ends,
+            must_settle: expected.must_settle,
+            may_be_empty: !expected.required.is_empty()
+                && expected.required.iter().all(|required| required.least == Some(0)),
         }
     }
 
@@ -127,10 +140,27 @@ impl Report {
     }
 
     /// Whether there are workers, all of them run the expected version, and all could be read. An empty
-    /// registry is a failure: verify is asked because workers should run.
+    /// registry is a failure: verify is asked because workers should run. Where it was waited for, it
+    /// has to be settled, too.
     pub fn is_as_expected(&self) -> bool {
-        self.workers() > 0 && self.failing() == 0 && self.complaints.is_empty()
+        self.is_good_now() && (!self.must_settle || self.unsettled.is_empty())
     }
+
+    /// Whether it would be as expected, were it to stay like this.
+    pub fn is_good_now(&self) -> bool {
+        (self.workers() > 0 || self.may_be_empty)
+            && self.failing() == 0
+            && self.complaints.is_empty()
+    }
+}
+
+/// Whether this is how a worker ended by itself that has to be there, and with the expected SHA.
+fn is_waited_for(end: &Departed, expected: &Expected) -> bool {
+    let mut required = expected.required.iter();
+    let is_meant = expected.required.is_empty()
+        || required.any(|one| one.worker_type.as_str() == end.worker_type.as_str());
+    let sha = expected.of(end.worker_type.as_str());
+    !end.was_asked && is_meant && is_expected(sha, end.git_sha.as_str())
 }
 
 fn status_of(instance: &Instance, expected: &str) -> Status {
@@ -188,6 +218,7 @@ mod tests {
             dead_for,
             diverged_is_ok: false,
             stable_for: Duration::ZERO,
+            must_settle: false,
         }
     }
 
@@ -264,6 +295,7 @@ mod tests {
             by_type: BTreeMap::new(),
             published: None,
             stable_for: Duration::ZERO,
+            must_settle: false,
         };
         let report = Report::new(fleet, &expected);
         assert_eq!(statuses(&report), [(Status::Ok, "a", 1), (Status::Dead, "a", 1)]);
@@ -291,6 +323,7 @@ mod tests {
             by_type: BTreeMap::new(),
             published: None,
             stable_for: Duration::ZERO,
+            must_settle: false,
         };
         let fleet = Fleet { read_at: NOW, instances: fleet(), ..Fleet::default() };
         assert!(Report::new(fleet, &accepted).is_as_expected());

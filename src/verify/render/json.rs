@@ -140,6 +140,7 @@ mod tests {
             by_type: std::collections::BTreeMap::new(),
             published: None,
             stable_for: Duration::ZERO,
+            must_settle: false,
         };
         Report::new(fleet, &expected)
     }

@@ -60,7 +60,7 @@ fn fleet(text: &mut String, report: &Report) {
         text,
         "fleet_unreadable_keys",
         "Keys of the registry that could not be read.",
-        one(report.complaints.len().to_string()),
+        one(report.unreadable.to_string()),
     );
     family(
         text,
@@ -137,6 +137,7 @@ mod tests {
             by_type: std::collections::BTreeMap::new(),
             published: None,
             stable_for: Duration::ZERO,
+            must_settle: false,
         };
         Report::new(fleet, &expected)
     }

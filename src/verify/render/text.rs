@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::words::{Paint, crash_words, or_unknown, summary, time};
+use crate::image::abbreviates;
 use crate::registry::{Instance, age};
 use crate::verify::blocks::{Block, Status};
 use crate::verify::verdict::Report;
@@ -88,6 +89,26 @@ impl Text<'_> {
                 }
             }
         }
+        self.hints(f, block)?;
+        if self.instances {
+            for instance in &block.instances {
+                writeln!(f, "      - {}", self.instance(instance))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What else there is to say of a block.
+    fn hints(&self, f: &mut fmt::Formatter, block: &Block) -> fmt::Result {
+        let expected = report_expected(self.report, block);
+        if let Some(sha) = block.git_sha.as_ref().filter(|_| block.status == Status::Stale)
+            && abbreviates(sha.as_str(), expected, 4)
+        {
+            writeln!(
+                f,
+                "      It abbreviates the expected SHA: give the worker's image all of it"
+            )?;
+        }
         if block.status == Status::Diverged {
             let code = block.code().into_iter().map(|(digest, count)| {
                 let short: String = digest.as_str().chars().take(12).collect();
@@ -95,11 +116,6 @@ impl Text<'_> {
             });
             let code: Vec<String> = code.collect();
             writeln!(f, "      Different sealed code: {}", code.join(", "))?;
-        }
-        if self.instances {
-            for instance in &block.instances {
-                writeln!(f, "      - {}", self.instance(instance))?;
-            }
         }
         Ok(())
     }
@@ -119,6 +135,11 @@ impl Text<'_> {
             None => format!("{}, last seen {seen} ago", id.as_str()),
         }
     }
+}
+
+/// What is expected of a block's type.
+fn report_expected<'a>(report: &'a Report, block: &Block) -> &'a str {
+    report.by_type.get(block.worker_type.as_str()).unwrap_or(&report.expected)
 }
 
 #[cfg(test)]
@@ -157,6 +178,7 @@ mod tests {
             by_type: std::collections::BTreeMap::new(),
             published: None,
             stable_for: Duration::ZERO,
+            must_settle: false,
         };
         Report::new(fleet, &expected)
     }

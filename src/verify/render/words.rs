@@ -44,9 +44,13 @@ impl Paint {
 /// What is wrong, in one line.
 pub fn summary(report: &Report) -> String {
     match (report.workers(), report.failing()) {
+        _ if report.is_as_expected() => "All workers running expected version".into(),
+        _ if report.is_good_now() => {
+            format!("Not settled yet: {}", report.unsettled.join(", "))
+        }
         (0, _) => "No workers registered".into(),
-        (_, 0) if report.complaints.is_empty() => "All workers running expected version".into(),
-        (_, 0) => "Not all of the registry could be read".into(),
+        (_, 0) if report.unreadable > 0 => "Not all of the registry could be read".into(),
+        (_, 0) => "More workers than there should be".into(),
         (all, failing) => format!("{failing} of {all} workers not running expected version"),
     }
 }
@@ -68,7 +72,7 @@ pub fn crash_words(crash: &Crash) -> String {
 pub fn progress(report: &Report) -> String {
     let mut line = summary(report);
     let failing = report.blocks.iter().filter(|block| block.status != Status::Ok);
-    let mut parts: Vec<String> = failing
+    let parts: Vec<String> = failing
         .map(|block| {
             let (name, status) = (block.worker_type.as_str(), word(block.status).to_lowercase());
             match (block.missing, &block.crash) {
@@ -83,9 +87,6 @@ pub fn progress(report: &Report) -> String {
             }
         })
         .collect();
-    if report.is_as_expected() {
-        parts.extend(report.unsettled.iter().cloned());
-    }
     if !parts.is_empty() {
         let _ = write!(line, ": {}", parts.join(", "));
     }
