@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::libc::SIGTERM;
+use nix::libc::{SIGTERM, SIGUSR2};
 use serde_json::Value;
 
 use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually};
@@ -267,4 +267,71 @@ fn a_heartbeat_is_two_round_trips() {
     // A read for each round trip, and one that finds the end; the tests' own clients are some of both.
     assert!(reads <= 4 * connections, "{reads} reads on {connections} connections");
     ended(running);
+}
+
+/// A second SIGTERM makes many a worker drop what it has in hand.
+#[test]
+fn a_worker_that_was_asked_to_stop_before_is_not_asked_again() {
+    let redis = Redis::start();
+    let stops = worker(&redis, SHA).task(["echo", "12"]).options(["--on-drift", "stop"]);
+    let mut running = started(&stops);
+    running.signal(SIGTERM);
+    assert!(running.line().starts_with("15 from "));
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    running.expect_log("STALE");
+    // Through several heartbeats.
+    std::thread::sleep(Duration::from_millis(700));
+    running.signal(SIGUSR2);
+    assert!(running.line().starts_with("12 from "), "nothing else came before");
+    let ended = running.end();
+    assert!(ended.code == 0 && !ended.stderr.contains("FATAL"), "{ended:?}");
+}
+
+/// The supervisor hears no more than the first report: more of them would fill the channel, and the
+/// heartbeats would end.
+#[test]
+fn a_worker_that_takes_long_to_stop_goes_on_reporting() {
+    let redis = Redis::start();
+    let stops = worker(&redis, SHA).task(["echo", "12"]).options(["--on-drift", "stop"]);
+    let stops = stops.env("VERSION_GUARD_HEARTBEAT", "100ms");
+    let mut running = started(&stops);
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    assert!(running.line().starts_with("15 from "));
+    std::thread::sleep(Duration::from_secs(40));
+    let verdict = Shim::command("verify").env("REDIS_URL", redis.url()).output();
+    assert!(verdict.stdout.contains("[DRAINING] extractor"), "{verdict:?}");
+    running.signal(SIGUSR2);
+    assert_refused(&running.end());
+}
+
+#[test]
+fn what_is_published_again_is_not_told_again() {
+    let redis = Redis::start();
+    let mut running = started(&worker(&redis, SHA));
+    for _ in 0..3 {
+        assert_eq!(expect(&redis, &[OTHER]).code, 0);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    running.expect_log("STALE");
+    let ended = ended(running);
+    assert_eq!(ended.stderr.matches("STALE").count(), 1, "{ended:?}");
+}
+
+#[test]
+fn what_a_script_has_left_empty_is_not_the_whole_fleet() {
+    let redis = Redis::start();
+    assert_eq!(expect(&redis, &[SHA]).code, 0);
+    for arguments in [&[OTHER, "--type", ""][..], &["--clear", "--type", ","]] {
+        let ended = expect(&redis, arguments);
+        assert_eq!(ended.code, 125, "{ended:?}");
+        assert!(ended.stderr.contains("--type") && ended.stderr.contains("at least one"));
+    }
+    let long = "x".repeat(129);
+    let ended = expect(&redis, &[OTHER, "--by", &long]);
+    assert!(ended.code == 125 && ended.stderr.contains("128 characters"), "{ended:?}");
+    let shown = expect(&redis, &[]);
+    assert!(shown.stdout.contains(&format!("*: {SHA}")), "{shown:?}");
+    redis.cli(["HSET", KEY, "ocr", "nonsense"]);
+    let shown = expect(&redis, &[]);
+    assert!(shown.stderr.contains("What is published of ocr doesn't count"), "{shown:?}");
 }

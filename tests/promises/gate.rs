@@ -225,3 +225,80 @@ fn odd_goodbyes_and_scores_are_harmless() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["readAt"].as_str().unwrap().starts_with("20"), "{json}");
 }
+
+#[test]
+fn time_that_runs_out_before_it_has_settled_is_no_success() {
+    let redis = Redis::start();
+    let _running = started(&worker(&redis, "extractor", SHA));
+    let asks = verify(&redis).options(["--require", "extractor", "--stable-for", "60s"]);
+    let ended = asks.clone().options(["--wait", "1s"]).output();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let last = "[FAIL] Not settled yet: extractor 1 registered a moment ago\n";
+    assert!(ended.stdout.ends_with(last), "{ended:?}");
+    // The control: nobody waits.
+    assert_eq!(asks.output().code, 0);
+}
+
+#[test]
+fn a_type_that_has_settled_after_it_crashed_is_enough() {
+    let redis = Redis::start();
+    for _ in 0..3 {
+        let crashes = worker(&redis, "extractor", SHA).task(["exit", "1"]);
+        assert_eq!(crashes.output().code, 1);
+    }
+    let _running = started(&worker(&redis, "extractor", SHA));
+    let asks = verify(&redis).options(["--require", "extractor", "--stable-for", "2s"]);
+    assert!(asks.clone().output().stdout.contains("[CRASHING] extractor"));
+    let ended = asks.options(["--wait", "20s"]).output();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!ended.stdout.contains("CRASHING"), "{ended:?}");
+}
+
+/// As after Redis's clock was set back by an hour.
+#[test]
+fn what_is_dated_ahead_has_settled_and_is_no_crash() {
+    let redis = Redis::start();
+    let _running = started(&worker(&redis, "ocr", SHA));
+    let ahead = "2999-01-08T12:00:00.000Z";
+    redis.cli(["HSET", "fiskai:worker:w:instance:1", "gitSha", SHA, "registeredAt", ahead]);
+    redis.cli(["ZADD", "fiskai:workers", "32472187200000", "w/1"]);
+    let end = format!(
+        r#"{{"id":"1","hostname":"h","gitSha":"{SHA}","code":1,"signal":null,"wasAsked":false,"at":"{ahead}"}}"#
+    );
+    redis.cli(["LPUSH", "fiskai:worker:w:left", &end, &end, &end]);
+    let ended = verify(&redis).options(["--only", "w", "--wait", "30s"]).output();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.took < Duration::from_secs(5), "{ended:?}");
+}
+
+#[test]
+fn what_may_be_scaled_to_nothing_may_be_all_there_is() {
+    let redis = Redis::start();
+    let ended = verify(&redis).options(["--require", "ocr=0..2"]).output();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(verify(&redis).output().code, 1, "the control: nothing is required");
+    let _running = started(&worker(&redis, "ocr", SHA));
+    let ended = verify(&redis).options(["--expected", OTHER, "--require", "ocr=1"]).output();
+    assert!(ended.stdout.contains("Required, but none runs as expected"), "{ended:?}");
+    let ended = verify(&redis).options(["--require", "ocr=0..0"]).output();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.ends_with("[FAIL] More workers than there should be\n"), "{ended:?}");
+}
+
+#[test]
+fn an_odd_key_of_a_type_that_is_not_judged_is_no_failure() {
+    let redis = Redis::start();
+    let _running = started(&worker(&redis, "ocr", SHA));
+    redis.cli(["SET", "fiskai:worker:foreign:version", "text"]);
+    assert_eq!(verify(&redis).output().code, 1, "the control");
+    assert_eq!(verify(&redis).options(["--only", "ocr"]).output().code, 0);
+}
+
+#[test]
+fn a_registered_sha_that_is_abbreviated_gets_a_hint() {
+    let redis = Redis::start();
+    let _running = started(&worker(&redis, "ocr", &SHA[..10]));
+    let ended = verify(&redis).output();
+    assert!(ended.code == 1 && ended.stdout.contains("[STALE] ocr"), "{ended:?}");
+    assert!(ended.stdout.contains("It abbreviates the expected SHA"), "{ended:?}");
+}

@@ -560,3 +560,17 @@ fn users_with_no_more_than_the_readme_grants_are_enough() {
     let ended = verify(&redis).env("REDIS_URL", url("shim")).output();
     assert_eq!(ended.code, 2, "the other user is enough for neither: {ended:?}");
 }
+
+#[test]
+fn without_a_search_a_worker_without_a_shim_is_seen_only_where_it_is_required() {
+    let redis = Redis::start();
+    let _running = started(&redis, "extractor", SHA);
+    old_style(&redis, "old", OTHER, "x");
+    let asks = verify(&redis).options(["--no-scan"]);
+    let ended = asks.clone().output();
+    assert!(ended.code == 0 && !ended.stdout.contains("old"), "{ended:?}");
+    let ended = asks.options(["--require", "old"]).output();
+    assert!(ended.code == 1 && ended.stdout.contains("[STALE] old"), "{ended:?}");
+    let ended = verify(&redis).output();
+    assert!(ended.code == 1 && ended.stdout.contains("[STALE] old"), "the control: {ended:?}");
+}

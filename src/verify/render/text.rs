@@ -66,7 +66,14 @@ impl Text<'_> {
             count => writeln!(f, " ({count} instances)")?,
         }
         match block.status {
-            Status::Missing => writeln!(f, "      Required, but not registered")?,
+            Status::Missing => {
+                let mut others = self.report.blocks.iter().filter(|other| *other != block);
+                let what = match others.any(|other| other.worker_type == block.worker_type) {
+                    true => "none runs as expected",
+                    false => "not registered",
+                };
+                writeln!(f, "      Required, but {what}")?;
+            }
             Status::Crashing => {}
             Status::Dead => {
                 let last_seen = block.last_seen().unwrap_or_default();
