@@ -68,9 +68,10 @@ impl Text<'_> {
         match block.status {
             Status::Missing => {
                 let mut others = self.report.blocks.iter().filter(|other| *other != block);
-                let what = match others.any(|other| other.worker_type == block.worker_type) {
-                    true => "none runs as expected",
-                    false => "not registered",
+                let what = if others.any(|other| other.worker_type == block.worker_type) {
+                    "none runs as expected"
+                } else {
+                    "not registered"
                 };
                 writeln!(f, "      Required, but {what}")?;
             }
