@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use nix::libc::{SIGTERM, SIGUSR2};
+use nix::libc::{SIGCONT, SIGSTOP, SIGTERM, SIGUSR2};
 use serde_json::Value;
 
-use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually};
+use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually, kill};
 
 const KEY: &str = "fiskai:worker:expected";
 
@@ -334,4 +334,73 @@ fn what_a_script_has_left_empty_is_not_the_whole_fleet() {
     redis.cli(["HSET", KEY, "ocr", "nonsense"]);
     let shown = expect(&redis, &[]);
     assert!(shown.stderr.contains("What is published of ocr doesn't count"), "{shown:?}");
+}
+
+#[test]
+fn ten_changes_between_two_heartbeats_are_no_change() {
+    let redis = Redis::start();
+    let stops = worker(&redis, SHA).options(["--on-drift", "stop"]);
+    let running = started(&stops.env("VERSION_GUARD_HEARTBEAT", "5s"));
+    for sha in [OTHER, SHA].into_iter().cycle().take(10) {
+        assert_eq!(expect(&redis, &[sha]).code, 0);
+    }
+    // Past the next heartbeat.
+    std::thread::sleep(Duration::from_secs(6));
+    let ended = ended(running);
+    assert!(!ended.stderr.contains("STALE"), "{ended:?}");
+}
+
+#[test]
+fn in_group_scope_the_whole_group_is_asked() {
+    let redis = Redis::start();
+    let script = "trap '' TERM; sleep 60 & echo ready; wait; exit 3";
+    let stops = worker(&redis, SHA).worker(["sh", "-c", script]);
+    let stops = stops.options(["--on-drift", "stop", "--signal-scope", "group"]);
+    // The shell ignores it, and so does its child: the stop timeout is for both.
+    let old = started(&stops.options(["--stop-timeout", "300ms"]));
+    let since = Instant::now();
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    let end = old.end();
+    assert_refused(&end);
+    assert!(since.elapsed() < Duration::from_secs(20) && end.stderr.contains("killed it"));
+}
+
+/// Redis is too slow for the registration: the worker starts, and is stopped once Redis answers.
+#[test]
+fn what_is_learnt_only_after_the_start_stops_the_worker_as_well() {
+    let redis = Redis::start();
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    kill(redis.pid(), SIGSTOP);
+    let mut running = started(&worker(&redis, SHA).options(["--on-drift", "stop"]));
+    kill(redis.pid(), SIGCONT);
+    assert!(running.line().starts_with("15 from "));
+    assert_refused(&running.end());
+}
+
+/// A stop from outside, before anything is known: the code is the signal's, as without a drift.
+#[test]
+fn a_stop_while_redis_is_still_asked_keeps_its_own_code() {
+    let redis = Redis::start();
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    kill(redis.pid(), SIGSTOP);
+    let stops = worker(&redis, SHA).options(["--on-drift", "stop", "--register-timeout", "30s"]);
+    let running = stops.spawn();
+    // It asks by now; were it slower than that, the code would be the same.
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(SIGTERM);
+    let ended = running.end();
+    kill(redis.pid(), SIGCONT);
+    assert_eq!((ended.code, ended.stdout.as_str()), (143, ""), "{ended:?}");
+}
+
+#[test]
+fn a_worker_that_ends_by_itself_keeps_its_own_code() {
+    let redis = Redis::start();
+    let ends = worker(&redis, SHA).worker(["sh", "-c", "echo ready; read line; exit 5"]);
+    let (mut running, stdin) = ends.options(["--on-drift", "warn"]).spawn_with_stdin();
+    running.expect_line("ready");
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    running.expect_log("STALE");
+    drop(stdin);
+    assert_eq!(running.end().code, 5);
 }

@@ -1,9 +1,14 @@
 //! The gate: `verify --wait` is content with what lasts, and says of everything else what it is.
 
+use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGKILL, SIGTERM};
+use serde_json::Value;
 
 use crate::common::{OTHER, Redis, Running, SHA, Shim, binary, eventually, kill};
 
@@ -301,4 +306,67 @@ fn a_registered_sha_that_is_abbreviated_gets_a_hint() {
     let ended = verify(&redis).output();
     assert!(ended.code == 1 && ended.stdout.contains("[STALE] ocr"), "{ended:?}");
     assert!(ended.stdout.contains("It abbreviates the expected SHA"), "{ended:?}");
+}
+
+/// Five replicas, each of which finishes a job before it ends, while the fleet is read all the time.
+#[test]
+fn in_a_rolling_update_nothing_is_called_what_it_is_not() {
+    const JOB: Duration = Duration::from_millis(1500);
+    // What is said has to have got there: a signal, a write to Redis and a reading.
+    const SLACK: Duration = Duration::from_millis(500);
+    let redis = Redis::start();
+    let replica = |sha: &str| {
+        let script = format!(
+            "trap 'sleep {}; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+            JOB.as_secs_f64()
+        );
+        started(&worker(&redis, "extractor", sha).worker(["sh", "-c", &script]))
+    };
+    let old: Vec<Running> = (0..5).map(|_| replica(OTHER)).collect();
+    let pids: Vec<String> = old.iter().map(|running| running.pid().to_string()).collect();
+    // When each of the old was asked to stop.
+    let asked: Mutex<HashMap<String, Instant>> = Mutex::default();
+    let is_over = AtomicBool::new(false);
+    let readings = thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut readings = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let since = Instant::now();
+                let ended = verify(&redis).options(["--json", "--instances"]).output();
+                let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+                let asked = asked.lock().expect("what was asked").clone();
+                for of_type in report["types"].as_array().expect("types") {
+                    for instance in of_type["instances"].as_array().expect("instances") {
+                        let pid = instance["pid"].as_str().expect("a pid");
+                        let right = match (pids.iter().any(|old| old == pid), asked.get(pid)) {
+                            (false, _) => vec!["ok"],
+                            (true, Some(at)) if since > *at + SLACK => vec!["draining"],
+                            (true, Some(_)) => vec!["draining", "stale"],
+                            (true, None) => vec!["stale"],
+                        };
+                        let status = of_type["status"].as_str().expect("a status");
+                        assert!(right.contains(&status), "{pid} is {status} and not {right:?}");
+                    }
+                }
+                readings += 1;
+            }
+            readings
+        });
+        let new: Vec<Running> = old
+            .into_iter()
+            .map(|old| {
+                let new = replica(SHA);
+                asked.lock().expect("what was asked").insert(old.pid().to_string(), Instant::now());
+                old.signal(SIGTERM);
+                assert_eq!(old.end().code, 0);
+                new
+            })
+            .collect();
+        let asks = verify(&redis).options(["--require", "extractor=5", "--stable-for", "1s"]);
+        assert_eq!(asks.options(["--wait", "30s"]).output().code, 0);
+        is_over.store(true, Ordering::Relaxed);
+        drop(new);
+        reading.join().expect("each reading is right")
+    });
+    assert!(readings > 20, "only {readings} readings");
 }
