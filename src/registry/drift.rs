@@ -28,7 +28,7 @@ pub enum OnDrift {
 pub enum Drift {
     /// Nothing is published for it.
     Unpublished,
-    Met,
+    Met(Published),
     Stale(Published),
     /// What is published can't be believed, and why.
     Odd(&'static str),
@@ -44,7 +44,7 @@ pub fn judge(own: &str, worker_type: &WorkerType, fields: &[Value], now: u64) ->
     };
     match published {
         Ok(None) => Drift::Unpublished,
-        Ok(Some(published)) if is_same(published.git_sha.as_str(), own) => Drift::Met,
+        Ok(Some(published)) if is_same(published.git_sha.as_str(), own) => Drift::Met(published),
         Ok(Some(published)) => Drift::Stale(published),
         Err(why) => Drift::Odd(why),
     }
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn a_types_own_field_counts_before_that_of_all() {
         assert_eq!(judged(Value::Nil, Value::Nil), Drift::Unpublished);
-        assert_eq!(judged(Value::Nil, field(SHA)), Drift::Met);
-        assert_eq!(judged(field(&SHA.to_uppercase()), field(OTHER)), Drift::Met);
+        assert!(matches!(judged(Value::Nil, field(SHA)), Drift::Met(_)));
+        assert!(matches!(judged(field(&SHA.to_uppercase()), field(OTHER)), Drift::Met(_)));
         let Drift::Stale(published) = judged(field(OTHER), field(SHA)) else { panic!("stale") };
         assert_eq!((published.git_sha.as_str(), published.of.as_str()), (OTHER, "ocr"));
         assert!(matches!(judged(Value::BulkString(b"x".into()), field(OTHER)), Drift::Odd(_)));

@@ -1,12 +1,12 @@
 //! Watches whether a running worker is still what is published, and says so once a change.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::drift::{Drift, OnDrift, is_overdue};
-use super::expectation::Published;
+use super::expectation::{ALL_TYPES, Published};
 use super::record::rfc3339;
 use crate::escape::Escape;
 
@@ -21,16 +21,27 @@ pub struct DriftWatch {
     /// This instance's place in the spread of the grace, from 0 to 1.
     spread: f64,
     said: RefCell<Drift>,
+    /// When the newest word was published that was read, of the type's own and of that for all.
+    newest: Cell<[u64; 2]>,
 }
 
 impl DriftWatch {
     pub fn new(on_drift: OnDrift, grace: Duration) -> Self {
-        Self { on_drift, grace, spread: fastrand::f64(), said: RefCell::new(Drift::Unpublished) }
+        Self {
+            on_drift,
+            grace,
+            spread: fastrand::f64(),
+            said: RefCell::new(Drift::Unpublished),
+            newest: Cell::default(),
+        }
     }
 
     /// Says how the worker stands to what is published, where that has changed; and gives what it is to
     /// be stopped for.
     pub fn hear(&self, worker_type: &str, own: &str, drift: Drift, now: u64) -> Option<Published> {
+        if self.is_outdated(&drift) {
+            return None;
+        }
         let before = self.said.replace(drift.clone());
         let is_same = match (&before, &drift) {
             // Published again.
@@ -58,7 +69,7 @@ impl DriftWatch {
                         "What is published as expected of {worker_type} doesn't count: it {why}"
                     );
                 }
-                (Drift::Stale(_), Drift::Met) => {
+                (Drift::Stale(_), Drift::Met(_)) => {
                     info!(worker_type, "{worker_type} runs what is expected again");
                 }
                 (Drift::Stale(_), Drift::Unpublished) => {
@@ -79,6 +90,20 @@ impl DriftWatch {
             }
             _ => None,
         }
+    }
+}
+
+impl DriftWatch {
+    /// Whether this was published before what was read already: a failover to a replica that lagged
+    /// behind brings back what counts no longer.
+    fn is_outdated(&self, drift: &Drift) -> bool {
+        let (Drift::Met(published) | Drift::Stale(published)) = drift else { return false };
+        let [own, all] = self.newest.get();
+        let is_for_all = published.of.as_str() == ALL_TYPES;
+        let newest = if is_for_all { all } else { own };
+        let at = published.at.max(newest);
+        self.newest.set(if is_for_all { [own, at] } else { [at, all] });
+        published.at < newest
     }
 }
 

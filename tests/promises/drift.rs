@@ -404,3 +404,36 @@ fn a_worker_that_ends_by_itself_keeps_its_own_code() {
     drop(stdin);
     assert_eq!(running.end().code, 5);
 }
+
+/// A replica that lagged behind becomes the master: what was published last is lost.
+#[test]
+fn an_older_word_that_comes_back_stops_nobody() {
+    let redis = Redis::start();
+    assert_eq!(expect(&redis, &[SHA]).code, 0);
+    let of_before = redis.cli(["HGET", KEY, "*"]);
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    let new = started(&worker(&redis, OTHER).options(["--on-drift", "stop"]));
+    redis.cli(["HSET", KEY, "*", &of_before]);
+    // Through several heartbeats.
+    std::thread::sleep(Duration::from_millis(800));
+    let new = ended(new);
+    assert!(!new.stderr.contains("STALE") && !new.stderr.contains("FATAL"), "{new:?}");
+    // The control: published anew, it counts.
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    let new = started(&worker(&redis, OTHER).options(["--on-drift", "stop"]));
+    assert_eq!(expect(&redis, &[SHA]).code, 0);
+    assert_eq!(new.end().code, 1);
+}
+
+#[test]
+fn a_redis_that_has_lost_everything_stops_nobody() {
+    let mut redis = Redis::start();
+    let mut running =
+        started(&worker(&redis, SHA).options(["--on-drift", "stop", "--drift-grace", "1h"]));
+    assert_eq!(expect(&redis, &[OTHER]).code, 0);
+    running.expect_log("STALE");
+    redis.stop();
+    redis.restart();
+    running.expect_log("no longer stale");
+    ended(running);
+}
