@@ -25,7 +25,7 @@ impl Config {
         let identity = identity(&environment);
         let registration = Registration {
             target: target(&environment),
-            key_prefix: options.key_prefix,
+            key_prefix: options.keys.prefix,
             timeout: options.register_timeout,
             heartbeat: options.heartbeat,
             on_drift: if identity.policy.stop_on_drift {

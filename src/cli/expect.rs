@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::keys::Keys;
 use super::value::{List, Value, duration, name, some, switch, text, unless_empty};
-use crate::registry::{KeyPrefix, WorkerType};
+use crate::registry::WorkerType;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXPECT_ENVIRONMENT, mut_args(unless_empty))]
@@ -38,11 +39,8 @@ pub struct Expect {
     #[arg(value_parser = Value(duration))]
     pub timeout: Duration,
 
-    /// What the keys in Redis begin with
-    #[arg(long, value_name = "PREFIX", default_value = "fiskai:worker")]
-    #[arg(env = "VERSION_GUARD_KEY_PREFIX", hide_env_values = true)]
-    #[arg(value_parser = Value(str::parse::<KeyPrefix>))]
-    pub key_prefix: KeyPrefix,
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 const EXPECT_ENVIRONMENT: &str = "\

@@ -1,6 +1,7 @@
 //! Commands, options, their environment twins and help texts.
 
 mod expect;
+mod keys;
 mod run;
 mod seal;
 mod value;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::keys::Keys;
 use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
 use crate::image::Enforce;
-use crate::registry::{KeyPrefix, OnDrift};
+use crate::registry::OnDrift;
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 
 #[derive(Debug, Args)]
@@ -19,11 +20,8 @@ pub struct Run {
     #[arg(value_parser = Value(duration))]
     pub register_timeout: Duration,
 
-    /// What the keys in Redis begin with
-    #[arg(long, value_name = "PREFIX", default_value = "fiskai:worker")]
-    #[arg(env = "VERSION_GUARD_KEY_PREFIX", hide_env_values = true)]
-    #[arg(value_parser = Value(str::parse::<KeyPrefix>))]
-    pub key_prefix: KeyPrefix,
+    #[command(flatten)]
+    pub keys: Keys,
 
     /// The time between two signs of life in Redis, give or take a tenth
     #[arg(long, value_name = "DURATION", default_value = "30s")]

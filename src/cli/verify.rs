@@ -6,8 +6,9 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Error};
 
+use super::keys::Keys;
 use super::value::{List, Value, count, duration, list, switch, text, unless_empty, word};
-use crate::registry::{KeyPrefix, WorkerType};
+use crate::registry::WorkerType;
 use crate::verify::{Format, Requirement};
 
 // Each switch is an option of its own.
@@ -100,11 +101,8 @@ pub struct Verify {
     #[arg(value_parser = Value(duration))]
     pub timeout: Duration,
 
-    /// What the keys in Redis begin with
-    #[arg(long, value_name = "PREFIX", default_value = "fiskai:worker")]
-    #[arg(env = "VERSION_GUARD_KEY_PREFIX", hide_env_values = true)]
-    #[arg(value_parser = Value(str::parse::<KeyPrefix>))]
-    pub key_prefix: KeyPrefix,
+    #[command(flatten)]
+    pub keys: Keys,
 }
 
 impl Verify {

@@ -31,7 +31,7 @@ pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Resul
     let redis = config::redis(environment).map_err(|reason| CannotAsk::NoRedis { reason })?;
     let of: Vec<WorkerType> = options.types.iter().flat_map(|List(types)| types.clone()).collect();
     let by = options.by.clone().unwrap_or_else(|| config::user_and_host(environment));
-    let prefix = &options.key_prefix;
+    let prefix = &options.keys.prefix;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let all = Session::within(&redis, options.timeout, async |session| {
         let now = now(session).await?;

@@ -39,7 +39,7 @@ pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Resul
     let redis = config::redis(environment).map_err(|reason| CannotAsk::NoRedis { reason })?;
     let registry = Registry {
         redis: redis.with_max_reply_bytes(MAX_REPLY_BYTES),
-        key_prefix: options.key_prefix.clone(),
+        key_prefix: options.keys.prefix.clone(),
         expected,
         searched: !options.no_scan,
     };

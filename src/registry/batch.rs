@@ -70,6 +70,17 @@ pub fn unix_ms(time: &Value) -> Option<u64> {
     seconds.checked_mul(1000)?.checked_add(micros / 1000)
 }
 
+/// The same where nothing can be done without it.
+///
+/// # Errors
+/// That it is not told.
+pub fn time_of(time: Option<&Value>) -> Result<u64, ConnectionError> {
+    time.and_then(unix_ms).ok_or_else(|| ConnectionError::Redis {
+        code: String::new(),
+        text: "Redis doesn't tell the time".into(),
+    })
+}
+
 /// A reply as what it should be.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use super::batch::{Replies, fields, unix_ms};
+use super::batch::{Batch, Replies, fields, time_of};
 use super::drift::{Drift, judge};
 use super::endpoint::Endpoint;
 use super::error::ConnectionError;
@@ -95,17 +95,8 @@ impl Client {
     /// What failed within the limit.
     pub async fn register(&self, late: bool, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis| {
-            let entry = &self.entry;
-            let mut batches = vec![entry.write_instance(&self.life.get()), entry.read_last_seen()];
-            if !late {
-                batches.insert(0, entry.write_version());
-            }
-            batches.push(read_expectation(&self.prefix, &self.worker_type));
-            let mut replies = redis.send(batches).await?;
-            let expectation = replies.pop();
-            let mut replies = redis.all_ok(replies)?;
-            let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
-            self.hear_expectation(expectation);
+            let version = (!late).then(|| self.entry.write_version());
+            let (renewal, _) = self.report(redis, version).await?;
             if late {
                 // Last on this connection: what it watches would make another transaction fail.
                 self.write_version_if_latest(redis).await?;
@@ -122,18 +113,7 @@ impl Client {
     /// What failed within the limit.
     pub async fn renew(&self, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis| {
-            let entry = &self.entry;
-            let batches = vec![
-                entry.renew_version(),
-                entry.write_instance(&self.life.get()),
-                entry.read_last_seen(),
-                read_expectation(&self.prefix, &self.worker_type),
-            ];
-            let mut replies = redis.send(batches).await?;
-            let expectation = replies.pop();
-            let mut replies = redis.all_ok(replies)?;
-            let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
-            self.hear_expectation(expectation);
+            let (renewal, replies) = self.report(redis, Some(self.entry.renew_version())).await?;
             if replies.first().and_then(|renewed| renewed.first()) == Some(&Value::Int(0)) {
                 self.write_version_if_latest(redis).await?;
             }
@@ -142,17 +122,34 @@ impl Client {
         .await
     }
 
+    /// A sign of life, with a batch about the version key before it, in two round trips; reads in the
+    /// first of them what is published. Gives the replies to the version's batch and the instance's.
+    async fn report(
+        &self,
+        redis: &mut Session<'_>,
+        version: Option<Batch>,
+    ) -> Result<(Renewal, Vec<Vec<Value>>), ConnectionError> {
+        let mut batches: Vec<Batch> = version.into_iter().collect();
+        batches.extend([
+            self.entry.write_instance(&self.life.get()),
+            self.entry.read_last_seen(),
+            read_expectation(&self.prefix, &self.worker_type),
+        ]);
+        let mut replies = redis.send(batches).await?;
+        let expectation = replies.pop();
+        let mut replies = redis.all_ok(replies)?;
+        let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
+        self.hear_expectation(expectation);
+        Ok((renewal, replies))
+    }
+
     /// Takes the replies that tell when this instance was last seen, and writes: now.
     async fn write_last_seen(
         &self,
         redis: &mut Session<'_>,
         replies: &[Value],
     ) -> Result<Renewal, ConnectionError> {
-        let (last_seen, time) = (replies.first(), replies.get(1));
-        let now = time.and_then(unix_ms).ok_or_else(|| ConnectionError::Redis {
-            code: String::new(),
-            text: "Redis doesn't tell the time".into(),
-        })?;
+        let (last_seen, now) = (replies.first(), time_of(replies.get(1))?);
         self.clock.set(Some((now, Instant::now())));
         let mut batches = vec![self.entry.write_last_seen(now)];
         if self.life.get().registered_at.is_none() {
@@ -160,8 +157,8 @@ impl Client {
             self.life.set(Life { registered_at: Some(now), ..self.life.get() });
             batches.push(self.entry.write_instance(&self.life.get()));
         }
-        let replies = redis.send(batches).await?;
-        redis.all_ok(replies)?;
+        let written = redis.send(batches).await?;
+        redis.all_ok(written)?;
         Ok(if last_seen == Some(&Value::Nil) { Renewal::Forgotten } else { Renewal::Kept })
     }
 

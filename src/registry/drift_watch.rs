@@ -91,9 +91,7 @@ impl DriftWatch {
             _ => None,
         }
     }
-}
 
-impl DriftWatch {
     /// Whether this was published before what was read already: a failover to a replica that lagged
     /// behind brings back what counts no longer.
     fn is_outdated(&self, drift: &Drift) -> bool {
@@ -108,14 +106,8 @@ impl DriftWatch {
 }
 
 /// What is published, in a report of three lines. All of it is escaped, and so has no line end in it.
-pub fn drift_report(published: Option<&Published>) -> Vec<u8> {
-    let lines = published.map(|published| {
-        format!(
-            "{}\n{}\n{}",
-            published.git_sha.as_str(),
-            rfc3339(published.at),
-            published.by.as_str()
-        )
-    });
-    [&[DRIFTED], lines.unwrap_or_default().as_bytes()].concat()
+pub fn drift_report(published: &Published) -> Vec<u8> {
+    let (git_sha, by) = (published.git_sha.as_str(), published.by.as_str());
+    let lines = format!("{git_sha}\n{}\n{by}", rfc3339(published.at));
+    [&[DRIFTED], lines.as_bytes()].concat()
 }

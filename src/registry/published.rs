@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redis::{Value, cmd};
 
-use super::batch::{unix_ms, value};
+use super::batch::{time_of, value};
 use super::error::ConnectionError;
 use super::expectation::{Published, parse, read_all};
 use super::fleet::EscapedText;
@@ -17,10 +17,7 @@ use super::session::Session;
 /// A lost connection, an error reply, or a Redis that doesn't tell the time.
 pub async fn now(redis: &mut Session<'_>) -> Result<u64, ConnectionError> {
     let time = redis.send_to_master(0, &cmd("TIME")).await?;
-    unix_ms(&time).ok_or_else(|| ConnectionError::Redis {
-        code: String::new(),
-        text: "Redis doesn't tell the time".into(),
-    })
+    time_of(Some(&time))
 }
 
 /// All that is published and can be believed; and a sentence for each that can't.

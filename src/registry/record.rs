@@ -297,8 +297,13 @@ fn pexpire(key: &[u8], ttl: Duration) -> redis::Cmd {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{InstanceId, Record};
+    use super::{InstanceId, Record, rfc3339};
     use crate::image::{GitSha, ImageIdentity, Policy, Source};
+
+    #[test]
+    fn no_time_is_too_late_to_be_written() {
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
 
     #[test]
     fn ids_differ() {

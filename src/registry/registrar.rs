@@ -45,8 +45,6 @@ enum FirstAttempt {
     Registered,
     /// Why not.
     Failed(String),
-    /// The worker is not what is published, and is not to be started.
-    Drifted,
 }
 
 /// What is published, and not what the worker runs.
@@ -122,7 +120,8 @@ impl Registrar {
                 let mut lines = what.lines().map(str::to_owned);
                 let mut next = || lines.next().unwrap_or_default();
                 self.overtaken = Some(Overtaken { git_sha: next(), at: next(), by: next() });
-                self.first_attempt = FirstAttempt::Drifted;
+                // No worse for that.
+                self.first_attempt = FirstAttempt::Registered;
             }
             Some((&REGISTERED, _)) => self.first_attempt = FirstAttempt::Registered,
             Some((&FAILED, why)) => {

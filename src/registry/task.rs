@@ -186,10 +186,8 @@ impl Task {
     async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
         let late = self.has_failed.get();
         let first = self.client.register(late, self.timeout).await;
-        let overdue = self.overtaken();
         let report = match &first {
-            Ok(_) if overdue.is_some() => drift_report(overdue.as_ref()),
-            Ok(_) => vec![REGISTERED],
+            Ok(_) => self.overtaken().map_or_else(|| vec![REGISTERED], |by| drift_report(&by)),
             // No longer than the supervisor reads at once.
             Err(error) => {
                 [&[FAILED], causes(error).as_bytes()].concat().into_iter().take(4096).collect()
@@ -230,7 +228,7 @@ impl Task {
                 && !has_reported
             {
                 has_reported = true;
-                let _ = reports.write_all(&drift_report(Some(&overdue))).await;
+                let _ = reports.write_all(&drift_report(&overdue)).await;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Blocks: all instances of one type, SHA and status. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -110,7 +110,7 @@ impl Blocks {
     /// Types that crash, and with them those of their instances that have just been started again. One
     /// that has settled since the last end tells that it is over.
     pub fn set_crashing(&mut self, departures: &[Departed], moment: Moment) {
-        let types: Vec<&EscapedText> = departures.iter().map(|end| &end.worker_type).collect();
+        let types: BTreeSet<&EscapedText> = departures.iter().map(|end| &end.worker_type).collect();
         for worker_type in types {
             let ends = departures.iter().filter(|end| end.worker_type == *worker_type);
             let ends = ends.filter(|end| !moment.is_beyond(end.at));

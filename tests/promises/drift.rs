@@ -21,12 +21,6 @@ fn worker(redis: &Redis, sha: &str) -> Shim {
         .env("VERSION_GUARD_HEARTBEAT", "200ms")
 }
 
-fn started(shim: &Shim) -> Running {
-    let mut running = shim.spawn();
-    running.expect_line("ready");
-    running
-}
-
 /// Stops a worker that runs, and gives all that was said.
 fn ended(running: Running) -> Ended {
     running.signal(SIGTERM);
@@ -96,8 +90,8 @@ fn a_placeholder_or_an_abbreviation_is_not_published() {
 #[test]
 fn every_worker_that_is_overtaken_says_so_once_within_a_heartbeat() {
     let redis = Redis::start();
-    let mut old = started(&worker(&redis, SHA));
-    let mut new = started(&worker(&redis, OTHER));
+    let mut old = worker(&redis, SHA).ready();
+    let mut new = worker(&redis, OTHER).ready();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     let line = old.expect_log("STALE");
     for part in ["extractor runs a1b2c3d", OTHER, "by ci@test", "Recreate its container"] {
@@ -119,8 +113,8 @@ fn with_stop_a_worker_that_is_overtaken_is_stopped_as_docker_stop_would() {
     let redis = Redis::start();
     let stops = worker(&redis, SHA).options(["--on-drift", "stop"]);
     // It ends on SIGTERM with 0: the job in hand is finished.
-    let mut old = started(&stops);
-    let new = started(&worker(&redis, OTHER).options(["--on-drift", "stop"]));
+    let mut old = stops.ready();
+    let new = worker(&redis, OTHER).options(["--on-drift", "stop"]).ready();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     assert!(old.line().starts_with("15 from "), "the worker is asked, not killed");
     assert_refused(&old.end());
@@ -139,7 +133,7 @@ fn the_stop_timeout_holds_for_a_worker_that_ignores_it_and_the_grace_is_waited_f
     let redis = Redis::start();
     let stops = worker(&redis, SHA).task(["echo", "64"]).options(["--on-drift", "stop"]);
     let stops = stops.options(["--stop-timeout", "300ms", "--drift-grace", "1500ms"]);
-    let old = started(&stops);
+    let old = stops.ready();
     let since = Instant::now();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     let end = old.end();
@@ -153,12 +147,12 @@ fn the_policy_can_be_sealed_and_a_docker_stop_keeps_its_own_code() {
     let redis = Redis::start();
     let seal = format!(r#"{{"gitSha":"{SHA}","buildDate":"","stopOnDrift":true}}"#);
     let shim = worker(&redis, "x").inside(crate::common::Sandbox::new().sealed(seal));
-    let running = started(&shim);
+    let running = shim.ready();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     assert_refused(&running.end());
     assert_eq!(expect(&redis, &[SHA]).code, 0);
     // A stop that was asked for by somebody else is no drift.
-    let running = started(&shim);
+    let running = shim.ready();
     let stopped = ended(running);
     assert!(!stopped.stderr.contains("FATAL"), "{stopped:?}");
 }
@@ -177,7 +171,7 @@ fn whatever_else_stands_there_stops_no_worker() {
         good(OTHER, "soon"),
     ] {
         redis.cli(["DEL", KEY]);
-        let running = started(&worker(&redis, SHA).options(["--on-drift", "stop"]));
+        let running = worker(&redis, SHA).options(["--on-drift", "stop"]).ready();
         let set = std::process::Command::new("sh")
             .args([
                 "-c",
@@ -202,7 +196,7 @@ fn whatever_else_stands_there_stops_no_worker() {
     }
     redis.cli(["DEL", KEY]);
     redis.cli(["SET", KEY, "text"]);
-    let running = started(&worker(&redis, SHA).options(["--on-drift", "stop"]));
+    let running = worker(&redis, SHA).options(["--on-drift", "stop"]).ready();
     std::thread::sleep(Duration::from_millis(500));
     let ended = ended(running);
     assert_eq!(ended.stderr.matches("it is no hash").count(), 1, "{ended:?}");
@@ -215,7 +209,7 @@ fn it_works_on_a_cluster() {
     let publish =
         |sha: &str| Shim::command("expect").options([sha]).env("REDIS_URL", &url).output();
     let shim = Shim::run(["echo"]).env("GIT_SHA", SHA).registers("extractor", &url);
-    let mut running = started(&shim.env("VERSION_GUARD_HEARTBEAT", "200ms"));
+    let mut running = shim.env("VERSION_GUARD_HEARTBEAT", "200ms").ready();
     let published = publish(OTHER);
     assert_eq!(published.code, 0, "{published:?}");
     running.expect_log("STALE");
@@ -225,7 +219,7 @@ fn it_works_on_a_cluster() {
 #[test]
 fn verify_takes_what_is_published_where_nothing_is_given() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, SHA));
+    let _running = worker(&redis, SHA).ready();
     let verify = Shim::command("verify").env("REDIS_URL", redis.url());
     let nothing = verify.output();
     assert!(nothing.code == 2 && nothing.stderr.contains("version-guard expect"), "{nothing:?}");
@@ -249,7 +243,7 @@ fn verify_takes_what_is_published_where_nothing_is_given() {
 #[test]
 fn a_heartbeat_is_two_round_trips() {
     let redis = Redis::start();
-    let running = started(&worker(&redis, SHA));
+    let running = worker(&redis, SHA).ready();
     let server = || -> Vec<u64> {
         let info = redis.cli(["INFO", "stats"]);
         ["total_connections_received", "total_reads_processed"]
@@ -274,7 +268,7 @@ fn a_heartbeat_is_two_round_trips() {
 fn a_worker_that_was_asked_to_stop_before_is_not_asked_again() {
     let redis = Redis::start();
     let stops = worker(&redis, SHA).task(["echo", "12"]).options(["--on-drift", "stop"]);
-    let mut running = started(&stops);
+    let mut running = stops.ready();
     running.signal(SIGTERM);
     assert!(running.line().starts_with("15 from "));
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
@@ -294,7 +288,7 @@ fn a_worker_that_takes_long_to_stop_goes_on_reporting() {
     let redis = Redis::start();
     let stops = worker(&redis, SHA).task(["echo", "12"]).options(["--on-drift", "stop"]);
     let stops = stops.env("VERSION_GUARD_HEARTBEAT", "100ms");
-    let mut running = started(&stops);
+    let mut running = stops.ready();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     assert!(running.line().starts_with("15 from "));
     std::thread::sleep(Duration::from_secs(40));
@@ -307,7 +301,7 @@ fn a_worker_that_takes_long_to_stop_goes_on_reporting() {
 #[test]
 fn what_is_published_again_is_not_told_again() {
     let redis = Redis::start();
-    let mut running = started(&worker(&redis, SHA));
+    let mut running = worker(&redis, SHA).ready();
     for _ in 0..3 {
         assert_eq!(expect(&redis, &[OTHER]).code, 0);
         std::thread::sleep(Duration::from_millis(400));
@@ -340,7 +334,7 @@ fn what_a_script_has_left_empty_is_not_the_whole_fleet() {
 fn ten_changes_between_two_heartbeats_are_no_change() {
     let redis = Redis::start();
     let stops = worker(&redis, SHA).options(["--on-drift", "stop"]);
-    let running = started(&stops.env("VERSION_GUARD_HEARTBEAT", "5s"));
+    let running = stops.env("VERSION_GUARD_HEARTBEAT", "5s").ready();
     for sha in [OTHER, SHA].into_iter().cycle().take(10) {
         assert_eq!(expect(&redis, &[sha]).code, 0);
     }
@@ -357,7 +351,7 @@ fn in_group_scope_the_whole_group_is_asked() {
     let stops = worker(&redis, SHA).worker(["sh", "-c", script]);
     let stops = stops.options(["--on-drift", "stop", "--signal-scope", "group"]);
     // The shell ignores it, and so does its child: the stop timeout is for both.
-    let old = started(&stops.options(["--stop-timeout", "300ms"]));
+    let old = stops.options(["--stop-timeout", "300ms"]).ready();
     let since = Instant::now();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     let end = old.end();
@@ -371,7 +365,7 @@ fn what_is_learnt_only_after_the_start_stops_the_worker_as_well() {
     let redis = Redis::start();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     kill(redis.pid(), SIGSTOP);
-    let mut running = started(&worker(&redis, SHA).options(["--on-drift", "stop"]));
+    let mut running = worker(&redis, SHA).options(["--on-drift", "stop"]).ready();
     kill(redis.pid(), SIGCONT);
     assert!(running.line().starts_with("15 from "));
     assert_refused(&running.end());
@@ -412,7 +406,7 @@ fn an_older_word_that_comes_back_stops_nobody() {
     assert_eq!(expect(&redis, &[SHA]).code, 0);
     let of_before = redis.cli(["HGET", KEY, "*"]);
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
-    let new = started(&worker(&redis, OTHER).options(["--on-drift", "stop"]));
+    let new = worker(&redis, OTHER).options(["--on-drift", "stop"]).ready();
     redis.cli(["HSET", KEY, "*", &of_before]);
     // Through several heartbeats.
     std::thread::sleep(Duration::from_millis(800));
@@ -420,7 +414,7 @@ fn an_older_word_that_comes_back_stops_nobody() {
     assert!(!new.stderr.contains("STALE") && !new.stderr.contains("FATAL"), "{new:?}");
     // The control: published anew, it counts.
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
-    let new = started(&worker(&redis, OTHER).options(["--on-drift", "stop"]));
+    let new = worker(&redis, OTHER).options(["--on-drift", "stop"]).ready();
     assert_eq!(expect(&redis, &[SHA]).code, 0);
     assert_eq!(new.end().code, 1);
 }
@@ -429,7 +423,7 @@ fn an_older_word_that_comes_back_stops_nobody() {
 fn a_redis_that_has_lost_everything_stops_nobody() {
     let mut redis = Redis::start();
     let mut running =
-        started(&worker(&redis, SHA).options(["--on-drift", "stop", "--drift-grace", "1h"]));
+        worker(&redis, SHA).options(["--on-drift", "stop", "--drift-grace", "1h"]).ready();
     assert_eq!(expect(&redis, &[OTHER]).code, 0);
     running.expect_log("STALE");
     redis.stop();

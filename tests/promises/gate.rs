@@ -23,12 +23,6 @@ fn worker(redis: &Redis, worker_type: &str, sha: &str) -> Shim {
         .env("VERSION_GUARD_HEARTBEAT", "200ms")
 }
 
-fn started(shim: &Shim) -> Running {
-    let mut running = shim.spawn();
-    running.expect_line("ready");
-    running
-}
-
 /// A worker that an engine starts again and again.
 struct Restarted(Child);
 
@@ -99,7 +93,7 @@ fn a_worker_that_crashes_is_called_that_and_not_waited_for() {
 fn what_has_settled_is_enough_and_no_earlier() {
     let redis = Redis::start();
     let since = Instant::now();
-    let _running = started(&worker(&redis, "extractor", SHA));
+    let _running = worker(&redis, "extractor", SHA).ready();
     let waiting = verify(&redis).options(["--require", "extractor", "--wait", "60s"]);
     let ended = waiting.clone().options(["--stable-for", "3s"]).output();
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -113,7 +107,7 @@ fn what_has_settled_is_enough_and_no_earlier() {
 #[test]
 fn so_many_as_are_required_have_to_be_there_on_the_expected_sha() {
     let redis = Redis::start();
-    let _two = [SHA, SHA, OTHER].map(|sha| started(&worker(&redis, "extractor", sha)));
+    let _two = [SHA, SHA, OTHER].map(|sha| worker(&redis, "extractor", sha).ready());
     let required = |required: &str| verify(&redis).options(["--require", required]).output();
     let ended = required("extractor=3");
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -129,7 +123,7 @@ fn so_many_as_are_required_have_to_be_there_on_the_expected_sha() {
 fn only_these_types_are_judged() {
     let redis = Redis::start();
     let _workers = [("extractor", SHA), ("canary", OTHER)]
-        .map(|(name, sha)| started(&worker(&redis, name, sha)));
+        .map(|(name, sha)| worker(&redis, name, sha).ready());
     assert_eq!(verify(&redis).output().code, 1);
     let ended = verify(&redis).options(["--only", "extractor"]).output();
     assert!(ended.code == 0 && !ended.stdout.contains("canary"), "{ended:?}");
@@ -141,16 +135,16 @@ fn only_these_types_are_judged() {
 fn a_death_is_settled_by_a_later_start_of_its_type() {
     let redis = Redis::start();
     let dies = |worker_type: &str| {
-        let running = started(&worker(&redis, worker_type, SHA));
+        let running = worker(&redis, worker_type, SHA).ready();
         let of_it = running.worker_pid();
         running.signal(SIGKILL);
         kill(of_it, SIGKILL);
     };
-    let _other = started(&worker(&redis, "ocr", SHA));
+    let _other = worker(&redis, "ocr", SHA).ready();
     dies("extractor");
     let dead = || verify(&redis).output().stdout.matches("[DEAD] extractor").count();
     eventually("a death", || (dead() == 1).then_some(()));
-    let _replacement = started(&worker(&redis, "extractor", SHA));
+    let _replacement = worker(&redis, "extractor", SHA).ready();
     let ended = verify(&redis).output();
     assert_eq!(ended.code, 0, "{ended:?}");
     dies("extractor");
@@ -201,7 +195,7 @@ fn a_goodbye_says_how_the_worker_ended_and_the_last_ten_are_kept() {
 fn a_goodbye_replaces_what_was_left_in_another_shape() {
     let redis = Redis::start();
     redis.cli(["SET", "fiskai:worker:extractor:left", "1", "EX", "1000"]);
-    let running = started(&worker(&redis, "extractor", SHA));
+    let running = worker(&redis, "extractor", SHA).ready();
     assert_eq!(verify(&redis).output().code, 0);
     running.signal(SIGTERM);
     assert_eq!(running.end().code, 143);
@@ -213,7 +207,7 @@ fn a_goodbye_replaces_what_was_left_in_another_shape() {
 #[test]
 fn odd_goodbyes_and_scores_are_harmless() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, "extractor", SHA));
+    let _running = worker(&redis, "extractor", SHA).ready();
     let left = "fiskai:worker:extractor:left";
     for odd in ["", "nonsense", "{}", "[1]", "\x1b[2J", &"x".repeat(100_000)] {
         redis.cli(["LPUSH", left, odd]);
@@ -234,7 +228,7 @@ fn odd_goodbyes_and_scores_are_harmless() {
 #[test]
 fn time_that_runs_out_before_it_has_settled_is_no_success() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, "extractor", SHA));
+    let _running = worker(&redis, "extractor", SHA).ready();
     let asks = verify(&redis).options(["--require", "extractor", "--stable-for", "60s"]);
     let ended = asks.clone().options(["--wait", "1s"]).output();
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -251,7 +245,7 @@ fn a_type_that_has_settled_after_it_crashed_is_enough() {
         let crashes = worker(&redis, "extractor", SHA).task(["exit", "1"]);
         assert_eq!(crashes.output().code, 1);
     }
-    let _running = started(&worker(&redis, "extractor", SHA));
+    let _running = worker(&redis, "extractor", SHA).ready();
     let asks = verify(&redis).options(["--require", "extractor", "--stable-for", "2s"]);
     assert!(asks.clone().output().stdout.contains("[CRASHING] extractor"));
     let ended = asks.options(["--wait", "20s"]).output();
@@ -263,7 +257,7 @@ fn a_type_that_has_settled_after_it_crashed_is_enough() {
 #[test]
 fn what_is_dated_ahead_has_settled_and_is_no_crash() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, "ocr", SHA));
+    let _running = worker(&redis, "ocr", SHA).ready();
     let ahead = "2999-01-08T12:00:00.000Z";
     redis.cli(["HSET", "fiskai:worker:w:instance:1", "gitSha", SHA, "registeredAt", ahead]);
     redis.cli(["ZADD", "fiskai:workers", "32472187200000", "w/1"]);
@@ -282,7 +276,7 @@ fn what_may_be_scaled_to_nothing_may_be_all_there_is() {
     let ended = verify(&redis).options(["--require", "ocr=0..2"]).output();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(verify(&redis).output().code, 1, "the control: nothing is required");
-    let _running = started(&worker(&redis, "ocr", SHA));
+    let _running = worker(&redis, "ocr", SHA).ready();
     let ended = verify(&redis).options(["--expected", OTHER, "--require", "ocr=1"]).output();
     assert!(ended.stdout.contains("Required, but none runs as expected"), "{ended:?}");
     let ended = verify(&redis).options(["--require", "ocr=0..0"]).output();
@@ -293,7 +287,7 @@ fn what_may_be_scaled_to_nothing_may_be_all_there_is() {
 #[test]
 fn an_odd_key_of_a_type_that_is_not_judged_is_no_failure() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, "ocr", SHA));
+    let _running = worker(&redis, "ocr", SHA).ready();
     redis.cli(["SET", "fiskai:worker:foreign:version", "text"]);
     assert_eq!(verify(&redis).output().code, 1, "the control");
     assert_eq!(verify(&redis).options(["--only", "ocr"]).output().code, 0);
@@ -302,7 +296,7 @@ fn an_odd_key_of_a_type_that_is_not_judged_is_no_failure() {
 #[test]
 fn a_registered_sha_that_is_abbreviated_gets_a_hint() {
     let redis = Redis::start();
-    let _running = started(&worker(&redis, "ocr", &SHA[..10]));
+    let _running = worker(&redis, "ocr", &SHA[..10]).ready();
     let ended = verify(&redis).output();
     assert!(ended.code == 1 && ended.stdout.contains("[STALE] ocr"), "{ended:?}");
     assert!(ended.stdout.contains("It abbreviates the expected SHA"), "{ended:?}");
@@ -320,7 +314,7 @@ fn in_a_rolling_update_nothing_is_called_what_it_is_not() {
             "trap 'sleep {}; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
             JOB.as_secs_f64()
         );
-        started(&worker(&redis, "extractor", sha).worker(["sh", "-c", &script]))
+        worker(&redis, "extractor", sha).worker(["sh", "-c", &script]).ready()
     };
     let old: Vec<Running> = (0..5).map(|_| replica(OTHER)).collect();
     let pids: Vec<String> = old.iter().map(|running| running.pid().to_string()).collect();

@@ -19,13 +19,6 @@ fn extractor(url: impl Into<String>, sha: &str) -> Shim {
         .env("VERSION_GUARD_HEARTBEAT", "1s")
 }
 
-/// A shim that is registered and whose worker runs.
-fn started(shim: &Shim) -> Running {
-    let mut running = shim.spawn();
-    running.expect_line("ready");
-    running
-}
-
 fn verify(url: impl Into<String>) -> Shim {
     Shim::command("verify").env("REDIS_URL", url.into()).env("EXPECTED_GIT_SHA", SHA)
 }
@@ -66,7 +59,7 @@ fn index(redis: &Redis) -> Vec<(String, u64)> {
 #[test]
 fn an_instance_has_the_four_fields_and_its_host_for_three_heartbeats() {
     let redis = Redis::start();
-    let running = started(&extractor(redis.url(), SHA));
+    let running = extractor(redis.url(), SHA).ready();
     let [key] = &instances(&redis)[..] else { panic!("one instance") };
     let left = number(&redis.cli(["PTTL", key]));
     let mut fields = hash(&redis, key);
@@ -91,8 +84,7 @@ fn an_instance_has_the_four_fields_and_its_host_for_three_heartbeats() {
 #[test]
 fn ids_differ_where_pid_and_host_repeat() {
     let redis = Redis::start();
-    let shims: Vec<Running> =
-        (0..3).map(|_| started(&extractor(redis.url(), SHA).pid1())).collect();
+    let shims: Vec<Running> = (0..3).map(|_| extractor(redis.url(), SHA).pid1().ready()).collect();
     assert_eq!(instances(&redis).len(), 3);
     for key in instances(&redis) {
         assert_eq!(redis.cli(["HGET", &key, "pid"]), "1");
@@ -103,7 +95,7 @@ fn ids_differ_where_pid_and_host_repeat() {
 #[test]
 fn a_heartbeat_renews_everything_and_keeps_no_connection() {
     let redis = Redis::start();
-    let _running = started(&extractor(redis.url(), SHA));
+    let _running = extractor(redis.url(), SHA).ready();
     let before = index(&redis);
     redis.cli(["EXPIRE", VERSION, "100"]);
     eventually("a heartbeat", || (index(&redis)[0].1 > before[0].1).then_some(()));
@@ -118,8 +110,8 @@ fn a_heartbeat_renews_everything_and_keeps_no_connection() {
 #[test]
 fn no_key_of_a_fleet_is_without_expiry() {
     let redis = Redis::start();
-    let running = started(&extractor(redis.url(), SHA));
-    let mut other = started(&extractor(redis.url(), OTHER));
+    let running = extractor(redis.url(), SHA).ready();
+    let mut other = extractor(redis.url(), OTHER).ready();
     other.signal(SIGTERM);
     eventually("its end", || (!other.runs()).then_some(()));
     let all = keys(&redis, "*");
@@ -133,9 +125,9 @@ fn no_key_of_a_fleet_is_without_expiry() {
 #[test]
 fn an_old_replica_never_overwrites_a_newer_one() {
     let redis = Redis::start();
-    let _old = started(&extractor(redis.url(), OTHER));
+    let _old = extractor(redis.url(), OTHER).ready();
     assert_eq!(redis.cli(["HGET", VERSION, "gitSha"]), OTHER);
-    let _new = started(&extractor(redis.url(), SHA));
+    let _new = extractor(redis.url(), SHA).ready();
     let seen = |redis: &Redis| index(redis).iter().map(|entry| entry.1).min().unwrap();
     for _ in 0..3 {
         let before = seen(&redis);
@@ -147,7 +139,7 @@ fn an_old_replica_never_overwrites_a_newer_one() {
 #[test]
 fn a_version_key_that_is_gone_comes_back_whole() {
     let redis = Redis::start();
-    let _running = started(&extractor(redis.url(), SHA));
+    let _running = extractor(redis.url(), SHA).ready();
     let before = hash(&redis, VERSION);
     for _ in 0..3 {
         redis.cli(["DEL", VERSION]);
@@ -162,7 +154,7 @@ fn a_version_key_that_is_gone_comes_back_whole() {
 #[test]
 fn a_stopped_worker_is_gone_at_once_and_only_its_version_key_stays() {
     let redis = Redis::start();
-    let running = started(&extractor(redis.url(), SHA));
+    let running = extractor(redis.url(), SHA).ready();
     assert_eq!(verify(redis.url()).output().code, 0);
     running.signal(SIGTERM);
     let ended = running.end();
@@ -178,9 +170,9 @@ fn a_stopped_worker_is_gone_at_once_and_only_its_version_key_stays() {
 #[test]
 fn a_goodbye_removes_only_what_is_its_own() {
     let redis = Redis::start();
-    let _stays = started(&extractor(redis.url(), SHA));
+    let _stays = extractor(redis.url(), SHA).ready();
     let before = index(&redis)[0].0.clone();
-    let leaves = started(&extractor(redis.url(), SHA));
+    let leaves = extractor(redis.url(), SHA).ready();
     leaves.signal(SIGTERM);
     leaves.end();
     let after: Vec<String> = index(&redis).into_iter().map(|(member, _)| member).collect();
@@ -191,7 +183,7 @@ fn a_goodbye_removes_only_what_is_its_own() {
 #[test]
 fn a_goodbye_to_a_redis_that_hangs_takes_a_second_and_changes_no_exit_code() {
     let redis = Redis::start();
-    let running = started(&extractor(redis.url(), SHA).arguments(["unused"]));
+    let running = extractor(redis.url(), SHA).arguments(["unused"]).ready();
     let worker = running.worker_pid();
     kill(redis.pid(), SIGSTOP);
     let stopped = Instant::now();
@@ -207,7 +199,7 @@ fn a_goodbye_to_a_redis_that_hangs_takes_a_second_and_changes_no_exit_code() {
 #[test]
 fn a_killed_shim_is_dead_within_three_heartbeats_at_the_time_given() {
     let redis = Redis::start();
-    let running = started(&extractor(redis.url(), SHA));
+    let running = extractor(redis.url(), SHA).ready();
     let worker = running.worker_pid();
     running.signal(SIGKILL);
     let killed = Instant::now();
@@ -233,7 +225,7 @@ fn a_killed_shim_is_dead_within_three_heartbeats_at_the_time_given() {
 #[test]
 fn a_fleet_is_back_within_a_heartbeat_after_redis_was_restarted_empty() {
     let mut redis = Redis::start();
-    let mut shims: Vec<Running> = (0..3).map(|_| started(&extractor(redis.url(), SHA))).collect();
+    let mut shims: Vec<Running> = (0..3).map(|_| extractor(redis.url(), SHA).ready()).collect();
     redis.restart();
     let restarted = Instant::now();
     eventually("the fleet", || (index(&redis).len() == 3).then_some(()));
@@ -250,7 +242,7 @@ fn a_fleet_is_back_within_a_heartbeat_after_redis_was_restarted_empty() {
 #[test]
 fn each_change_of_state_is_one_line_however_many_attempts_it_took() {
     let mut redis = Redis::start();
-    let mut running = started(&extractor(redis.url(), SHA));
+    let mut running = extractor(redis.url(), SHA).ready();
     redis.stop();
     running.expect_log("has lost its registration");
     // Several attempts' time.
@@ -266,7 +258,7 @@ fn each_change_of_state_is_one_line_however_many_attempts_it_took() {
 #[test]
 fn a_pause_of_redis_makes_nobody_dead_for_longer_than_the_pause() {
     let redis = Redis::start();
-    let _running = started(&extractor(redis.url(), SHA));
+    let _running = extractor(redis.url(), SHA).ready();
     let pause = 2 * HEARTBEAT;
     kill(redis.pid(), SIGSTOP);
     let paused = Instant::now();
@@ -295,7 +287,7 @@ fn liveness_is_told_by_redis_own_clock() {
         let offset = i64::try_from(redis_time(&redis)).unwrap() / 1000
             - i64::try_from(here.as_secs()).unwrap();
         assert!((offset - ahead).abs() < 60, "the clock is not off: {offset}");
-        let running = started(&extractor(redis.url(), SHA));
+        let running = extractor(redis.url(), SHA).ready();
         let age = redis_time(&redis).abs_diff(index(&redis)[0].1);
         assert!(age < 5_000, "{age}");
         let verdict = verify(redis.url()).options(["--instances"]).output();
@@ -321,7 +313,7 @@ fn entries_of_the_index_go_a_day_after_they_were_last_seen() {
     redis.cli(["ZADD", INDEX, &(day_ago + 600_000).to_string(), "ghost/2"]);
     let verdict = verify(redis.url()).options(["--dead-for", "24h"]).output();
     assert!(verdict.stdout.contains("1 of 1 workers"), "{verdict:?}");
-    let _running = started(&extractor(redis.url(), SHA));
+    let _running = extractor(redis.url(), SHA).ready();
     let members: Vec<String> = index(&redis).into_iter().map(|entry| entry.0).collect();
     assert_eq!(members.len(), 2, "{members:?}");
     assert_eq!(members[0], "ghost/2");
@@ -336,7 +328,7 @@ fn it_works_on_a_cluster_of_three_masters() {
         let types = ["orchestrator", "sentinel", "extractor", "ocr", "notifier"];
         let shims: Vec<Running> = types
             .iter()
-            .map(|name| started(&extractor(entry.url(), SHA).env("WORKER_TYPE", name)))
+            .map(|name| extractor(entry.url(), SHA).env("WORKER_TYPE", name).ready())
             .collect();
         let places: Vec<usize> = types
             .iter()
@@ -368,7 +360,7 @@ fn it_works_on_a_cluster_of_three_masters() {
 #[test]
 fn a_slot_that_moves_to_another_master_is_followed() {
     let cluster = Cluster::start();
-    let _running = started(&extractor(cluster.masters[0].url(), SHA));
+    let _running = extractor(cluster.masters[0].url(), SHA).ready();
     let slot = cluster.cli(["CLUSTER", "KEYSLOT", INDEX]);
     let from = cluster.master_of(INDEX);
     let to = (from + 1) % 3;
@@ -399,7 +391,7 @@ fn a_failover_behind_the_same_address_loses_nobody() {
     let replica = Redis::start();
     replica.cli(["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     let address = Address::of(&master);
-    let mut running = started(&extractor(address.url(), SHA));
+    let mut running = extractor(address.url(), SHA).ready();
     eventually("the replica", || (index(&replica).len() == 1).then_some(()));
     master.stop();
     running.expect_log("has lost its registration");

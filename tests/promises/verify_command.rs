@@ -24,10 +24,7 @@ fn it_waits_no_longer_than_it_was_told_to_also_for_a_redis_that_says_nothing() {
 }
 
 fn started(redis: &Redis, worker_type: &str, sha: &str) -> Running {
-    let shim = Shim::run(["sleep"]).env("GIT_SHA", sha).registers(worker_type, redis.url());
-    let mut running = shim.spawn();
-    running.expect_line("ready");
-    running
+    Shim::run(["sleep"]).env("GIT_SHA", sha).registers(worker_type, redis.url()).ready()
 }
 
 /// What a worker without a shim registers.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::words::time;
-use crate::registry::{EscapedText, Instance};
+use crate::registry::{EscapedText, Instance, rfc3339};
 use crate::verify::blocks::Status;
 use crate::verify::verdict::Report;
 
@@ -72,7 +71,7 @@ pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
         workers: block.workers(),
         first_started_at: block.started().map(|(first, _)| first),
         last_started_at: block.started().map(|(_, last)| last),
-        last_seen_at: block.last_seen().map(|ms| time(ms).to_string()),
+        last_seen_at: block.last_seen().map(rfc3339),
         code_sha256: block.code().into_keys().collect(),
         instances: instances.then(|| block.instances.iter().map(json_instance).collect()),
     });
@@ -83,7 +82,7 @@ pub fn json(report: &Report, instances: bool) -> serde_json::Result<String> {
         published: report.published.as_deref(),
         as_expected: report.is_as_expected(),
         settled: report.is_settled(),
-        read_at: time(report.read_at).to_string(),
+        read_at: rfc3339(report.read_at),
         workers: report.workers(),
         failing: report.failing(),
         types: types.collect(),
@@ -99,51 +98,16 @@ fn json_instance(instance: &Instance) -> JsonInstance<'_> {
         build_date: record.and_then(|record| record.build_date.as_ref()),
         started_at: record.and_then(|record| record.started_at.as_ref()),
         pid: record.and_then(|record| record.pid.as_ref()),
-        registered_at: instance.registered_at().map(|ms| time(ms).to_string()),
-        last_seen_at: instance.last_seen.map(|ms| time(ms).to_string()),
+        registered_at: instance.registered_at().map(rfc3339),
+        last_seen_at: instance.last_seen.map(rfc3339),
         code_sha256: record.and_then(|record| record.code_sha256.as_ref()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::json;
-    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
-    use crate::verify::verdict::{Expected, Report};
-
-    const NOW: u64 = 1_767_873_600_000;
-
-    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
-        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
-        Instance {
-            worker_type: EscapedText::new(worker_type.as_bytes()),
-            id: escaped("1f"),
-            record: Some(StoredRecord {
-                git_sha: escaped(sha),
-                started_at: escaped(started_at),
-                ..StoredRecord::default()
-            }),
-            last_seen: Some(NOW - 5_000),
-        }
-    }
-
-    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
-        let expected = Expected {
-            git_sha: "a1b2c3d4e5f6".into(),
-            required: required.iter().map(|name| name.parse().unwrap()).collect(),
-            dead_for: Duration::from_hours(24),
-            diverged_is_ok: false,
-            only: Vec::new(),
-            by_type: std::collections::BTreeMap::new(),
-            published: None,
-            stable_for: Duration::ZERO,
-            must_settle: false,
-        };
-        Report::new(fleet, &expected)
-    }
+    use crate::verify::render::fixture::{instance, report};
 
     #[test]
     fn the_json_names_its_shape() {

@@ -1,5 +1,7 @@
 //! The report in the formats that `verify` prints. Pure.
 
+#[cfg(test)]
+mod fixture;
 mod json;
 mod prometheus;
 mod table;

@@ -72,43 +72,8 @@ fn row(report: &Report, block: &Block) -> [String; 6] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::{Paint, table};
-    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
-    use crate::verify::verdict::{Expected, Report};
-
-    const NOW: u64 = 1_767_873_600_000;
-
-    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
-        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
-        Instance {
-            worker_type: EscapedText::new(worker_type.as_bytes()),
-            id: escaped("1f"),
-            record: Some(StoredRecord {
-                git_sha: escaped(sha),
-                started_at: escaped(started_at),
-                ..StoredRecord::default()
-            }),
-            last_seen: Some(NOW - 5_000),
-        }
-    }
-
-    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
-        let expected = Expected {
-            git_sha: "a1b2c3d4e5f6".into(),
-            required: required.iter().map(|name| name.parse().unwrap()).collect(),
-            dead_for: Duration::from_hours(24),
-            diverged_is_ok: false,
-            only: Vec::new(),
-            by_type: std::collections::BTreeMap::new(),
-            published: None,
-            stable_for: Duration::ZERO,
-            must_settle: false,
-        };
-        Report::new(fleet, &expected)
-    }
+    use crate::verify::render::fixture::{instance, report};
 
     #[test]
     fn a_table_fits_its_terminal() {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::words::{Paint, crash_words, or_unknown, summary, time};
+use super::words::{Paint, crash_words, or_unknown, summary};
 use crate::image::abbreviates;
-use crate::registry::{Instance, age};
+use crate::registry::{Instance, age, rfc3339};
 use crate::verify::blocks::{Block, Status};
 use crate::verify::verdict::Report;
 
@@ -79,7 +79,7 @@ impl Text<'_> {
             Status::Dead => {
                 let last_seen = block.last_seen().unwrap_or_default();
                 let age = humantime::format_duration(age(self.report.read_at, last_seen));
-                writeln!(f, "      Last seen: {} ({age} ago)", time(last_seen))?;
+                writeln!(f, "      Last seen: {} ({age} ago)", rfc3339(last_seen))?;
             }
             Status::Ok | Status::Diverged | Status::Draining | Status::Stale => {
                 writeln!(f, "      SHA: {}", or_unknown(block.git_sha.as_ref()))?;
@@ -152,44 +152,11 @@ fn report_expected<'a>(report: &'a Report, block: &Block) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::{Paint, Text};
-    use crate::registry::{EscapedText, Fleet, Instance, StoredRecord};
+    use crate::registry::Instance;
+    use crate::verify::render::fixture::{instance, report};
     use crate::verify::render::words::progress;
-    use crate::verify::verdict::{Expected, Report};
-
-    const NOW: u64 = 1_767_873_600_000;
-
-    fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
-        let escaped = |text: &str| Some(EscapedText::new(text.as_bytes()));
-        Instance {
-            worker_type: EscapedText::new(worker_type.as_bytes()),
-            id: escaped("1f"),
-            record: Some(StoredRecord {
-                git_sha: escaped(sha),
-                started_at: escaped(started_at),
-                ..StoredRecord::default()
-            }),
-            last_seen: Some(NOW - 5_000),
-        }
-    }
-
-    fn report(instances: Vec<Instance>, required: &[&str]) -> Report {
-        let fleet = Fleet { read_at: NOW, instances, ..Fleet::default() };
-        let expected = Expected {
-            git_sha: "a1b2c3d4e5f6".into(),
-            required: required.iter().map(|name| name.parse().unwrap()).collect(),
-            dead_for: Duration::from_hours(24),
-            diverged_is_ok: false,
-            only: Vec::new(),
-            by_type: std::collections::BTreeMap::new(),
-            published: None,
-            stable_for: Duration::ZERO,
-            must_settle: false,
-        };
-        Report::new(fleet, &expected)
-    }
+    use crate::verify::verdict::Report;
 
     fn text(report: &Report, paint: bool) -> String {
         Text { report, instances: false, paint: Paint(paint) }.to_string()

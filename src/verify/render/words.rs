@@ -1,7 +1,6 @@
 //! What all renderings say in the same words.
 
 use std::fmt::Write;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::registry::{EscapedText, WorkerEnd};
 use crate::verify::blocks::Status;
@@ -101,21 +100,4 @@ fn short(sha: &str) -> String {
 /// The text, or `unknown` where there is none.
 pub fn or_unknown(text: Option<&EscapedText>) -> &str {
     text.map_or("unknown", EscapedText::as_str)
-}
-
-/// RFC 3339 of a unix time in ms; the last moment that it can express, when it is later.
-pub fn time(ms: u64) -> humantime::Rfc3339Timestamp {
-    /// 9999-12-31T23:59:59.999Z
-    const LAST: u64 = 253_402_300_799_999;
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms.min(LAST)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    #[test]
-    fn no_time_is_too_late_to_be_written() {
-        assert_eq!(time(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
-    }
 }

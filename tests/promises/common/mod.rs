@@ -237,6 +237,13 @@ impl Shim {
         Running::start(&mut self.to_command(), self.pid1).with(self.patience)
     }
 
+    /// Starts it, and waits until its worker says that it is ready.
+    pub fn ready(&self) -> Running {
+        let mut running = self.spawn();
+        running.expect_line("ready");
+        running
+    }
+
     /// Starts it with a pipe for its standard input, which the worker waits for the end of.
     pub fn spawn_with_stdin(&self) -> (Running, ChildStdin) {
         let mut running = Running::start(self.to_command().stdin(Stdio::piped()), self.pid1);
