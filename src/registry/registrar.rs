@@ -120,7 +120,7 @@ impl Registrar {
                 let mut lines = what.lines().map(str::to_owned);
                 let mut next = || lines.next().unwrap_or_default();
                 self.overtaken = Some(Overtaken { git_sha: next(), at: next(), by: next() });
-                // No worse for that.
+                // The registration itself has got through.
                 self.first_attempt = FirstAttempt::Registered;
             }
             Some((&REGISTERED, _)) => self.first_attempt = FirstAttempt::Registered,
