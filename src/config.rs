@@ -1,11 +1,16 @@
 //! Command line, environment and seal, read once, each into a value. No floor below reads them again.
 
+use std::path::{self, Path, PathBuf};
+
+use thiserror::Error;
+
 use crate::clean::clean;
 use crate::cli::{self, List};
 use crate::escape::Escape;
 use crate::guard::{Expectation, Production};
 use crate::image::{ImageIdentity, Policy, Seal, Source};
-use crate::registry::{Endpoint, OnDrift, Registration, WorkerType};
+use crate::input::read_small;
+use crate::registry::{Access, CertificateFiles, Endpoint, OnDrift, Registration, WorkerType};
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
 
@@ -19,12 +24,19 @@ pub struct Config {
     pub supervision: Supervision,
 }
 
+/// What is read of a file that holds one value, in bytes.
+const MAX_VALUE_BYTES: u64 = 64 * 1024;
+
 impl Config {
     /// Reads the seal and the environment beside the options.
-    pub fn new(options: cli::Run, environment: Environment) -> Self {
+    ///
+    /// # Errors
+    /// A file with the expected SHA that can't be read: to start without it would be to start what is
+    /// not expected.
+    pub fn new(options: cli::Run, environment: Environment) -> Result<Self, BadFile> {
         let identity = identity(&environment);
         let registration = Registration {
-            target: target(&environment),
+            target: target(&environment, &options.keys),
             key_prefix: options.keys.prefix,
             timeout: options.register_timeout,
             heartbeat: options.heartbeat,
@@ -35,8 +47,8 @@ impl Config {
             },
             drift_grace: options.drift_grace,
         };
-        Self {
-            expectation: expectation(&environment, options.policy),
+        Ok(Self {
+            expectation: expectation(&environment, options.policy)?,
             worker: WorkerCommand {
                 arguments: options.command,
                 environment: for_worker(environment, &identity),
@@ -44,7 +56,7 @@ impl Config {
             identity,
             registration,
             supervision: supervision(options.supervision),
-        }
+        })
     }
 }
 
@@ -70,42 +82,104 @@ pub fn identity(environment: &Environment) -> ImageIdentity {
 }
 
 /// What the deployment asks for, by `NODE_ENV` and `EXPECTED_GIT_SHA`.
-pub fn expectation(environment: &Environment, policy: cli::Policy) -> Expectation {
-    let git_sha = environment.get("EXPECTED_GIT_SHA").unwrap_or_default().to_string_lossy();
-    let git_sha = clean(&git_sha);
-    Expectation {
+///
+/// # Errors
+/// That the file with the SHA can't be read.
+pub fn expectation(environment: &Environment, policy: cli::Policy) -> Result<Expectation, BadFile> {
+    let (git_sha, is_overridden) = expected_sha(environment)?;
+    Ok(Expectation {
         production: Production::new(
             &environment.get("NODE_ENV").unwrap_or_default().to_string_lossy(),
         ),
-        git_sha: (!git_sha.is_empty()).then(|| git_sha.to_owned()),
+        git_sha,
+        is_overridden,
         policy: Policy {
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             stop_on_drift: policy.on_drift == OnDrift::Stop,
         },
-    }
+    })
 }
 
-/// Where the registry is, by `REDIS_URL`.
+/// A warning where both are set.
+pub const EXPECTED_TWICE: &str =
+    "EXPECTED_GIT_SHA is set beside EXPECTED_GIT_SHA_FILE, which counts";
+
+/// A file that holds a value, and can't be read.
+#[derive(Debug, Error)]
+#[error(
+    "{variable} is '{}': it can't be read: {reason}. Expected a file with {wanted}",
+    Escape(path)
+)]
+pub struct BadFile {
+    variable: &'static str,
+    path: String,
+    reason: String,
+    wanted: &'static str,
+}
+
+/// The SHA that the deployment expects, by `EXPECTED_GIT_SHA_FILE` or `EXPECTED_GIT_SHA`; and whether both
+/// were set.
+///
+/// # Errors
+/// That the file can't be read.
+pub fn expected_sha(environment: &Environment) -> Result<(Option<String>, bool), BadFile> {
+    const FILE: &str = "EXPECTED_GIT_SHA_FILE";
+    let some = |text: &str| Some(clean(text).to_owned()).filter(|text| !text.is_empty());
+    let of = |name| some(&environment.get(name).unwrap_or_default().to_string_lossy());
+    let git_sha = of("EXPECTED_GIT_SHA");
+    let Some(path) = of(FILE) else { return Ok((git_sha, false)) };
+    let bytes = read_small(Path::new(&path), MAX_VALUE_BYTES).map_err(|error| BadFile {
+        variable: FILE,
+        path,
+        reason: error.to_string(),
+        wanted: "the SHA that is expected",
+    })?;
+    Ok((some(&String::from_utf8_lossy(&bytes)), git_sha.is_some()))
+}
+
+/// The way to the registry, by `REDIS_URL_FILE` or `REDIS_URL` and the options for certificates.
 ///
 /// # Errors
 /// A sentence that says why there is none, never with the password in it.
-pub fn redis(environment: &Environment) -> Result<Endpoint, String> {
-    let url = value(environment, "REDIS_URL")?.ok_or("REDIS_URL is not set")?;
+pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, String> {
+    let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
+    let files = CertificateFiles {
+        ca: keys.redis_ca.as_ref().map(absolute),
+        extra_ca: value(environment, "NODE_EXTRA_CA_CERTS")?
+            .map(PathBuf::from)
+            .as_ref()
+            .map(absolute),
+        cert: keys.redis_cert.as_ref().map(absolute),
+        key: keys.redis_key.as_ref().map(absolute),
+        server_name: keys.redis_server_name.clone(),
+    };
+    let url = value(environment, "REDIS_URL")?;
+    if let Some(path) = value(environment, "REDIS_URL_FILE")? {
+        return Ok(Access::by_file(absolute(&path.into()), url.is_some(), files));
+    }
     // Never with the value in the message: it may hold a password.
-    url.parse().map_err(|reason| format!("REDIS_URL can't be used: {reason}"))
+    let endpoint: Endpoint = url
+        .ok_or("REDIS_URL is not set")?
+        .parse()
+        .map_err(|reason| format!("REDIS_URL can't be used: {reason}"))?;
+    Ok(Access::to(endpoint, files))
 }
 
 /// What to register as and where; `None` in an error's place where neither is said, which is a choice.
-fn target(environment: &Environment) -> Result<(WorkerType, Endpoint), Option<String>> {
+fn target(
+    environment: &Environment,
+    keys: &cli::Keys,
+) -> Result<(WorkerType, Access), Option<String>> {
     let Some(worker_type) = value(environment, "WORKER_TYPE")? else {
-        let is_meant = !matches!(value(environment, "REDIS_URL"), Ok(None));
+        let is_set = |name| !matches!(value(environment, name), Ok(None));
+        let is_meant = is_set("REDIS_URL") || is_set("REDIS_URL_FILE");
         return Err(is_meant.then(|| "WORKER_TYPE is not set".into()));
     };
     let worker_type = worker_type
         .parse()
         .map_err(|expected| format!("WORKER_TYPE is '{}': {expected}", Escape(worker_type)))?;
-    Ok((worker_type, redis(environment)?))
+    Ok((worker_type, redis(environment, keys)?))
 }
 
 /// Whether output on a terminal may be coloured: unless people have asked for none (no-color.org).
@@ -152,10 +226,20 @@ mod tests {
         entries.iter().map(|entry| CString::new(*entry).unwrap()).collect()
     }
 
+    fn keys() -> cli::Keys {
+        cli::Keys {
+            prefix: "p".parse().unwrap(),
+            redis_ca: None,
+            redis_cert: None,
+            redis_key: None,
+            redis_server_name: None,
+        }
+    }
+
     fn expected(entry: &str) -> Expectation {
         let policy =
             cli::Policy { enforce: None, require_expected: false, on_drift: OnDrift::Warn };
-        expectation(&environment(&[entry]), policy)
+        expectation(&environment(&[entry]), policy).unwrap()
     }
 
     #[test]
@@ -197,14 +281,10 @@ mod tests {
 
     #[test]
     fn a_bad_redis_url_is_reported_without_its_password() {
-        for url in [
-            "redis://:hunter2@",
-            "http://:hunter2@h",
-            "redis://:hunter2@h/x",
-            "rediss://:hunter2@h/#hunter2",
-        ] {
+        for url in ["http://:hunter2@h", "redis://:hunter2@h/x", "rediss://:hunter2@h/#hunter2"] {
             let entry = format!("REDIS_URL={url}");
-            let reason = target(&environment(&["WORKER_TYPE=w", &entry])).unwrap_err().unwrap();
+            let all = environment(&["WORKER_TYPE=w", &entry]);
+            let reason = target(&all, &keys()).unwrap_err().unwrap();
             assert!(reason.starts_with("REDIS_URL"), "{reason}");
             assert!(!reason.contains("hunter2"), "{reason}");
         }
@@ -217,7 +297,7 @@ mod tests {
             (&["REDIS_URL=redis://h", "WORKER_TYPE="], "WORKER_TYPE"),
             (&["REDIS_URL=redis://h", "WORKER_TYPE=a b"], "WORKER_TYPE is 'a b'"),
         ] {
-            let reason = target(&environment(entries)).unwrap_err().unwrap();
+            let reason = target(&environment(entries), &keys()).unwrap_err().unwrap();
             assert!(reason.starts_with(named), "{reason}");
         }
     }
@@ -225,7 +305,7 @@ mod tests {
     #[test]
     fn to_run_unregistered_is_a_choice() {
         for entries in [&[][..], &["WORKER_TYPE=", "REDIS_URL=\"\""]] {
-            assert_eq!(target(&environment(entries)).unwrap_err(), None);
+            assert_eq!(target(&environment(entries), &keys()).unwrap_err(), None);
         }
     }
 }

@@ -17,6 +17,7 @@ mod verify;
 mod clean;
 mod escape;
 mod exit;
+mod input;
 mod log;
 mod output;
 mod system;

@@ -15,6 +15,7 @@ use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 use crate::log::{LogFormat, LogLevel};
 
 pub use expect::Expect;
+pub use keys::Keys;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
 pub use value::{List, list};

@@ -194,6 +194,15 @@ pub fn name(name: &str) -> Result<String, &'static str> {
     if fits { text(name) } else { Err("expected at most 128 characters") }
 }
 
+/// A path, of which what is wrong is found out where it is opened.
+///
+/// # Errors
+/// None.
+#[allow(clippy::unnecessary_wraps)]
+pub fn path(path: &str) -> Result<PathBuf, Infallible> {
+    Ok(PathBuf::from(path))
+}
+
 /// Paths, separated by colons as those of PATH are.
 ///
 /// # Errors

@@ -22,6 +22,10 @@ pub struct Verify {
     #[arg(value_parser = Value(text))]
     pub expected: Option<String>,
 
+    /// Whether that stands on the command line, and not in the environment.
+    #[arg(skip)]
+    pub expected_is_typed: bool,
+
     /// Worker types that have to be there, separated by commas: TYPE, TYPE=3 for at least three, or
     /// TYPE=0..2 for what may be scaled to nothing
     #[arg(long, value_name = "TYPES")]
@@ -109,6 +113,7 @@ impl Verify {
     /// Of the ways to read and to print, which exclude each other, lets the command line win over a
     /// twin. clap's own conflicts take a twin for as good as an option.
     pub fn settle(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.expected_is_typed = matches.value_source("expected") == Some(ValueSource::CommandLine);
         let is_typed = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let conflict = |one: &str, other: &str| {
             let text = format!("the argument '--{one}' cannot be used with '--{other}'");

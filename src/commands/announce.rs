@@ -2,6 +2,7 @@
 
 use tracing::{error, info, warn};
 
+use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
 use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
 use crate::image::ImageIdentity;
@@ -16,6 +17,9 @@ pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, ver
             "GIT_SHA is {} in the environment and {} in the image's seal: the seal counts, also for the worker",
             Escape(overridden), Escape(&identity.git_sha.to_string()),
         );
+    }
+    if expectation.is_overridden {
+        warn!("{EXPECTED_TWICE}");
     }
     for (_, finding) in verdict.findings() {
         match finding {

@@ -26,7 +26,7 @@ pub fn check(
 ) -> anyhow::Result<Exit> {
     signals::restore_mask();
     let identity = config::identity(environment);
-    let expectation = config::expectation(environment, options.policy);
+    let expectation = config::expectation(environment, options.policy)?;
     let code = identity.code.as_ref().map(inspect);
     let verdict = Verdict::new(&identity, &expectation, &options.command, code.as_ref());
     let output = Output::new(&identity, &expectation, &verdict);

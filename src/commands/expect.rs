@@ -28,12 +28,15 @@ const COMMANDS: &str = "+hset +hdel +del +hgetall +time +cluster|slots";
 pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
     let git_sha = options.git_sha.as_deref().map(whole).transpose()?;
-    let redis = config::redis(environment).map_err(|reason| CannotAsk::NoRedis { reason })?;
+    let redis = config::redis(environment, &options.keys);
+    let redis = redis.map_err(|reason| CannotAsk::NoRedis { reason })?;
+    redis.odd().iter().for_each(|odd| warn!("{odd}"));
+    let mut session = Session::new(redis);
     let of: Vec<WorkerType> = options.types.iter().flat_map(|List(types)| types.clone()).collect();
     let by = options.by.clone().unwrap_or_else(|| config::user_and_host(environment));
     let prefix = &options.keys.prefix;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let all = Session::within(&redis, options.timeout, async |session| {
+    let all = session.within(options.timeout, async |session: &mut Session| {
         let now = now(session).await?;
         match &git_sha {
             Some(git_sha) => drop(session.send_one(publish(prefix, &of, git_sha, &by, now)).await?),
@@ -45,7 +48,7 @@ pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Resul
     let read: Result<_, ConnectionError> = runtime.map_err(CannotAsk::Runtime)?.block_on(all);
     let (all, odd) = read.map_err(|error| {
         let needs = format!("~{}:expected {COMMANDS}", prefix.as_str());
-        CannotAsk::new(&error, &redis, needs)
+        CannotAsk::new(&error, session.access(), needs)
     })?;
     for odd in odd {
         warn!("{odd}");

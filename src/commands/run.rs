@@ -26,7 +26,7 @@ use crate::system::environment::Environment;
 /// The kernel's, when it grants no descriptor for signals.
 pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> {
     let signals = Signals::since_entry()?;
-    let config = Config::new(options, environment);
+    let config = Config::new(options, environment)?;
     let mut supervisor = Supervisor::new(config.supervision.clone(), signals);
     if let Err(exit) = pass_guards(&config, &mut supervisor) {
         return Ok(exit);

@@ -5,15 +5,16 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tracing::warn;
+
 use super::interrupt::end_on_signals;
 use crate::cli::{self, List};
 use crate::config;
 use crate::exit::Exit;
 use crate::image::meaningful;
 use crate::output::print;
-use crate::registry::{
-    self, ALL_TYPES, Endpoint, KeyPrefix, Published, Session, WorkerType, rfc3339,
-};
+use crate::registry::{self, ALL_TYPES, KeyPrefix, Published, Session, WorkerType, rfc3339};
 use crate::system::environment::Environment;
 use crate::verify::{
     CannotAsk, Expected, Format, Paint, Report, Requirement, Text, json, prometheus, wait, watch,
@@ -35,10 +36,12 @@ const MIN_READING: Duration = Duration::from_secs(1);
 /// Why there is no verdict.
 pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
-    let expected = expected(options)?;
-    let redis = config::redis(environment).map_err(|reason| CannotAsk::NoRedis { reason })?;
+    let expected = expected(options, environment)?;
+    let redis = config::redis(environment, &options.keys);
+    let redis = redis.map_err(|reason| CannotAsk::NoRedis { reason })?;
+    redis.odd().iter().for_each(|odd| warn!("{odd}"));
     let registry = Registry {
-        redis: redis.with_max_reply_bytes(MAX_REPLY_BYTES),
+        session: Mutex::new(Session::new(redis.with_max_reply_bytes(MAX_REPLY_BYTES))),
         key_prefix: options.keys.prefix.clone(),
         expected,
         searched: !options.no_scan,
@@ -73,8 +76,17 @@ async fn judge(
 }
 
 /// What the fleet should be.
-fn expected(options: &cli::Verify) -> Result<Expected, CannotAsk> {
-    let git_sha = match options.expected.as_deref().filter(|git_sha| !git_sha.is_empty()) {
+fn expected(options: &cli::Verify, environment: &Environment) -> anyhow::Result<Expected> {
+    let given = if options.expected_is_typed {
+        options.expected.clone()
+    } else {
+        let (git_sha, is_twice) = config::expected_sha(environment)?;
+        if is_twice {
+            warn!("{}", config::EXPECTED_TWICE);
+        }
+        git_sha
+    };
+    let git_sha = match given.as_deref().filter(|git_sha| !git_sha.is_empty()) {
         Some(git_sha) => meaningful(git_sha).map_err(|word| CannotAsk::NothingExpected { word })?,
         // Then it is what is published.
         None => String::new(),
@@ -123,7 +135,7 @@ fn read_types(path: &str) -> Result<Vec<Requirement>, String> {
 
 /// Where to read, and what is expected there.
 struct Registry {
-    redis: Endpoint,
+    session: Mutex<Session>,
     key_prefix: KeyPrefix,
     expected: Expected,
     /// Whether workers without a shim are searched for.
@@ -132,11 +144,12 @@ struct Registry {
 
 impl Registry {
     async fn read(&self, limit: Duration) -> Result<Report, CannotAsk> {
-        let Self { redis, key_prefix, expected, searched } = self;
+        let Self { session, key_prefix, expected, searched } = self;
+        let mut session = session.lock().await;
         let required = expected.required.iter().map(|required| required.worker_type.clone());
         let types: Vec<WorkerType> = required.collect();
         let is_given = !expected.git_sha.is_empty();
-        let read = Session::within(redis, limit, async |session| {
+        let read = session.within(limit, async |session: &mut Session| {
             let published = if is_given {
                 (Vec::new(), Vec::new())
             } else {
@@ -155,7 +168,7 @@ impl Registry {
             }
             Err(error) => {
                 let needs = format!("~{}* {COMMANDS}", key_prefix.as_str());
-                Err(CannotAsk::new(&error, redis, needs))
+                Err(CannotAsk::new(&error, session.access(), needs))
             }
         }
     }

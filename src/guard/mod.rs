@@ -18,6 +18,8 @@ pub struct Expectation {
     pub production: Production,
     /// `EXPECTED_GIT_SHA`, cleaned; `None` when unset or empty.
     pub git_sha: Option<String>,
+    /// Whether `EXPECTED_GIT_SHA_FILE` has overridden an `EXPECTED_GIT_SHA`.
+    pub is_overridden: bool,
     /// What it asks for beside what is sealed.
     pub policy: Policy,
 }
@@ -192,6 +194,7 @@ mod tests {
         Expectation {
             production: Production::new(node_env),
             git_sha: expected.map(String::from),
+            is_overridden: false,
             policy: Policy::default(),
         }
     }

@@ -1,8 +1,11 @@
 //! Batches of commands, and what is read out of the replies. Pure.
 
-use redis::{Cmd, FromRedisValue, RedisError, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::ConnectionError;
+use redis::{Cmd, FromRedisValue, RedisError, Value, cmd};
+
+use super::connection::ConnectionError;
+use super::key::in_ms;
 
 /// Commands about one key that go together to the node that holds it. The first one names the key,
 /// so that a node which doesn't hold it says so; a transaction is `MULTI` … `EXEC`.
@@ -52,9 +55,9 @@ pub fn masters_of(slots: &Value) -> Vec<(String, u16)> {
     ranges.iter().filter_map(master).collect()
 }
 
-/// The values in the reply to `watch_version`.
+/// The values in the last reply to `watch_version` or `read_version`.
 pub fn fields(standing: &[Value]) -> impl Iterator<Item = Option<&[u8]>> {
-    let values = match standing.get(1) {
+    let values = match standing.last() {
         Some(Value::Array(values)) => values.as_slice(),
         _ => &[],
     };
@@ -70,15 +73,60 @@ pub fn unix_ms(time: &Value) -> Option<u64> {
     seconds.checked_mul(1000)?.checked_add(micros / 1000)
 }
 
-/// The same where nothing can be done without it.
+/// The time that a batch with TIME was answered with, in unix ms; this machine's where the server, such as
+/// a proxy, has no such command.
 ///
 /// # Errors
-/// That it is not told.
-pub fn time_of(time: Option<&Value>) -> Result<u64, ConnectionError> {
-    time.and_then(unix_ms).ok_or_else(|| ConnectionError::Redis {
-        code: String::new(),
-        text: "Redis doesn't tell the time".into(),
-    })
+/// An error reply of another kind.
+pub fn time_of(replies: &Replies) -> Result<u64, RedisError> {
+    let own = || in_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    match replies {
+        Ok(replies) => Ok(replies.first().and_then(unix_ms).unwrap_or_else(own)),
+        Err(error) if is_lacking(error) => Ok(own()),
+        Err(error) => Err(error.clone()),
+    }
+}
+
+/// Whether a server says that it has no such command, in whatever words: an error reply of a kind that
+/// Redis uses for something else says something else.
+pub fn is_lacking(error: &RedisError) -> bool {
+    const OTHERS: [&str; 16] = [
+        "ASK",
+        "BUSY",
+        "CLUSTERDOWN",
+        "CROSSSLOT",
+        "DENIED",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOPERM",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "WRONGPASS",
+        "WRONGTYPE",
+    ];
+    error.code().is_some_and(|code| !OTHERS.contains(&code))
+        && !error.detail().is_some_and(|detail| detail.contains("max number of clients"))
+}
+
+/// The batch for a node that is taking a key over, which serves it after ASKING alone. Redis forgets
+/// that after each command outside a transaction.
+pub fn with_asking(batch: &[Cmd]) -> Batch {
+    let mut asked = Vec::new();
+    let mut is_in_transaction = false;
+    for command in batch {
+        let name = command.args_iter().next();
+        if !is_in_transaction {
+            asked.push(cmd("ASKING"));
+        }
+        let is = |word: &[u8]| name == Some(redis::Arg::Simple(word));
+        is_in_transaction = (is_in_transaction || is(b"MULTI")) && !is(b"EXEC");
+        asked.push(command.clone());
+    }
+    asked
 }
 
 /// A reply as what it should be.

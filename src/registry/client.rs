@@ -3,22 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use redis::Value;
+use redis::{Value, cmd};
+use tokio::sync::Mutex;
 
-use super::batch::{Batch, Replies, fields, time_of};
+use super::batch::{Batch, Replies, fields, is_lacking, time_of};
+use super::connection::{Access, ConnectionError};
 use super::drift::{Drift, judge};
-use super::endpoint::Endpoint;
-use super::error::ConnectionError;
 use super::expectation::read_expectation;
 use super::key::{KeyPrefix, WorkerType, in_ms};
 use super::record::{Entry, Life, WorkerEnd};
 use super::session::Session;
 
 /// What an attempt works with.
-#[derive(Debug)]
 pub struct Client {
-    pub endpoint: Endpoint,
     pub entry: Entry,
+    /// Of an attempt that is dropped, what it has sent stays known here.
+    session: Mutex<Session>,
+    /// Where Redis was when this was last known, without user and password.
+    redis: RefCell<String>,
     /// Whether any attempt has come as far as to write.
     has_reached_redis: Cell<bool>,
     life: Cell<Life>,
@@ -39,17 +41,13 @@ pub enum Renewal {
 }
 
 impl Client {
-    pub fn new(
-        endpoint: Endpoint,
-        entry: Entry,
-        prefix: KeyPrefix,
-        worker_type: WorkerType,
-    ) -> Self {
+    pub fn new(access: Access, entry: Entry, prefix: KeyPrefix, worker_type: WorkerType) -> Self {
         Self {
             prefix,
             worker_type,
             drift: RefCell::new(None),
-            endpoint,
+            redis: RefCell::new(access.to_string()),
+            session: Mutex::new(Session::new(access)),
             entry,
             has_reached_redis: Cell::new(false),
             life: Cell::default(),
@@ -76,16 +74,24 @@ impl Client {
         self.has_reached_redis.get()
     }
 
+    /// Where Redis is, without user and password.
+    pub fn redis(&self) -> String {
+        self.redis.borrow().clone()
+    }
+
     async fn reach<T>(
         &self,
         limit: Duration,
-        talk: impl AsyncFnOnce(&mut Session) -> Result<T, ConnectionError>,
+        talk: impl AsyncFn(&mut Session) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
-        Session::within(&self.endpoint, limit, async |redis| {
+        let mut session = self.session.lock().await;
+        let reached = session.within(limit, async |redis: &mut Session| {
             self.has_reached_redis.set(true);
             talk(redis).await
-        })
-        .await
+        });
+        let reached = reached.await;
+        self.redis.replace(session.access().to_string());
+        reached
     }
 
     /// Registers for the first time. The version key is that of the last instance to start: a late
@@ -94,7 +100,7 @@ impl Client {
     /// # Errors
     /// What failed within the limit.
     pub async fn register(&self, late: bool, limit: Duration) -> Result<Renewal, ConnectionError> {
-        self.reach(limit, async |redis| {
+        self.reach(limit, async |redis: &mut Session| {
             let version = (!late).then(|| self.entry.write_version());
             let (renewal, _) = self.report(redis, version).await?;
             if late {
@@ -112,7 +118,7 @@ impl Client {
     /// # Errors
     /// What failed within the limit.
     pub async fn renew(&self, limit: Duration) -> Result<Renewal, ConnectionError> {
-        self.reach(limit, async |redis| {
+        self.reach(limit, async |redis: &mut Session| {
             let (renewal, replies) = self.report(redis, Some(self.entry.renew_version())).await?;
             if replies.first().and_then(|renewed| renewed.first()) == Some(&Value::Int(0)) {
                 self.write_version_if_latest(redis).await?;
@@ -126,30 +132,34 @@ impl Client {
     /// first of them what is published. Gives the replies to the version's batch and the instance's.
     async fn report(
         &self,
-        redis: &mut Session<'_>,
+        redis: &mut Session,
         version: Option<Batch>,
     ) -> Result<(Renewal, Vec<Vec<Value>>), ConnectionError> {
         let mut batches: Vec<Batch> = version.into_iter().collect();
         batches.extend([
             self.entry.write_instance(&self.life.get()),
             self.entry.read_last_seen(),
+            vec![cmd("TIME")],
             read_expectation(&self.prefix, &self.worker_type),
         ]);
         let mut replies = redis.send(batches).await?;
-        let expectation = replies.pop();
+        let (expectation, time) = (replies.pop(), replies.pop());
         let mut replies = redis.all_ok(replies)?;
-        let renewal = self.write_last_seen(redis, &replies.pop().unwrap_or_default()).await?;
+        let now = time_of(&time.unwrap_or_else(|| Ok(Vec::new())));
+        let now = now.map_err(|error| redis.error_reply(&error))?;
+        let last_seen = replies.pop().unwrap_or_default();
+        let renewal = self.write_last_seen(redis, last_seen.first(), now).await?;
         self.hear_expectation(expectation);
         Ok((renewal, replies))
     }
 
-    /// Takes the replies that tell when this instance was last seen, and writes: now.
+    /// Takes the reply that tells when this instance was last seen, and writes: now.
     async fn write_last_seen(
         &self,
-        redis: &mut Session<'_>,
-        replies: &[Value],
+        redis: &mut Session,
+        last_seen: Option<&Value>,
+        now: u64,
     ) -> Result<Renewal, ConnectionError> {
-        let (last_seen, now) = (replies.first(), time_of(replies.get(1))?);
         self.clock.set(Some((now, Instant::now())));
         let mut batches = vec![self.entry.write_last_seen(now)];
         if self.life.get().registered_at.is_none() {
@@ -180,11 +190,9 @@ impl Client {
     }
 
     /// Writes the version key unless there is one of a worker that started later.
-    async fn write_version_if_latest(
-        &self,
-        redis: &mut Session<'_>,
-    ) -> Result<(), ConnectionError> {
-        let standing = redis.send_one(self.entry.watch_version()).await?;
+    async fn write_version_if_latest(&self, redis: &mut Session) -> Result<(), ConnectionError> {
+        let watched = redis.send(vec![self.entry.watch_version()]).await?.pop();
+        let standing = self.standing_version(redis, watched).await?;
         let started_at = fields(&standing).nth(2).flatten();
         if started_at.is_none_or(|other| other <= self.entry.record.started_at.as_bytes()) {
             redis.send_one(self.entry.write_version()).await?;
@@ -192,17 +200,34 @@ impl Client {
         Ok(())
     }
 
+    /// What stands in the version key by the replies to `watch_version`, or by another reading where the
+    /// server can't watch.
+    async fn standing_version(
+        &self,
+        redis: &mut Session,
+        watched: Option<Replies>,
+    ) -> Result<Vec<Value>, ConnectionError> {
+        match watched.unwrap_or_else(|| Ok(Vec::new())) {
+            Ok(standing) => Ok(standing),
+            Err(error) if is_lacking(&error) => redis.send_one(self.entry.read_version()).await,
+            Err(error) => Err(redis.error_reply(&error)),
+        }
+    }
+
     /// Takes back what was written for a worker that never was. Another instance's version key stays.
     ///
     /// # Errors
     /// What failed within the limit.
     pub async fn roll_back(&self, limit: Duration) -> Result<(), ConnectionError> {
-        self.reach(limit, async |redis| {
-            let entry = &self.entry;
-            let batches =
-                vec![entry.delete_last_seen(), entry.delete_instance(), entry.watch_version()];
-            let replies = redis.send(batches).await?;
-            let standing = redis.all_ok(replies)?.pop().unwrap_or_default();
+        let entry = &self.entry;
+        let gone = vec![entry.delete_last_seen(), entry.delete_instance()];
+        let _held = self.session.lock().await.follow_up(&gone).await;
+        self.reach(limit, async |redis: &mut Session| {
+            let batches = [gone.as_slice(), &[entry.watch_version()]].concat();
+            let mut replies = redis.send(batches).await?;
+            let watched = replies.pop();
+            redis.all_ok(replies)?;
+            let standing = self.standing_version(redis, watched).await?;
             let own = entry.record.version_fields().map(|(_, value)| Some(value.as_bytes()));
             if fields(&standing).eq(own) {
                 redis.send_one(entry.delete_version()).await?;
@@ -225,7 +250,9 @@ impl Client {
         let elapsed = |(then, heard): (u64, Instant)| then.saturating_add(in_ms(heard.elapsed()));
         let now = self.clock.get().map_or(0, elapsed);
         let departure = self.entry.departure(end, self.is_draining(), now);
-        self.reach(limit, async |redis| {
+        let gone = [self.entry.delete_last_seen(), self.entry.delete_instance()];
+        let _held = self.session.lock().await.follow_up(&gone).await;
+        self.reach(limit, async |redis: &mut Session| {
             let left = self.entry.write_left(&departure);
             let replies = redis.send(vec![left.clone(), self.entry.delete_last_seen()]).await?;
             let mut last = vec![self.entry.delete_instance()];

@@ -62,12 +62,12 @@ pub fn publish(prefix: &KeyPrefix, of: &[WorkerType], git_sha: &str, by: &str, a
     let stored = Stored { git_sha: git_sha.into(), at: rfc3339(at), by: by.into() };
     // It holds nothing that can't be expressed.
     let text = serde_json::to_string(&stored).unwrap_or_default();
-    let mut hset = cmd("HSET");
-    hset.arg(expected_key(prefix));
-    for field in fields(of) {
-        hset.arg(field).arg(&text);
-    }
-    vec![hset]
+    let hset = |field| cmd("HSET").arg(expected_key(prefix)).arg(field).arg(&text).clone();
+    // Field by field, which every Redis takes, and all of them or none.
+    let mut batch = vec![cmd("MULTI")];
+    batch.extend(fields(of).into_iter().map(hset));
+    batch.push(cmd("EXEC"));
+    batch
 }
 
 /// Takes back what is published for these types, or all of it where there are none.

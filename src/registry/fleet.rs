@@ -52,11 +52,22 @@ pub struct StoredRecord {
     pub code_sha256: Option<EscapedText>,
     pub registered_at: Option<EscapedText>,
     pub state: Option<EscapedText>,
+    /// The time between two signs of life, in ms.
+    pub heartbeat: Option<u64>,
 }
 
 /// Fields of the hashes, in the order in which they are asked for.
-pub const FIELDS: [&str; 8] =
-    ["gitSha", "buildDate", "startedAt", "pid", "hostname", "codeSha256", "registeredAt", "state"];
+pub const FIELDS: [&str; 9] = [
+    "gitSha",
+    "buildDate",
+    "startedAt",
+    "pid",
+    "hostname",
+    "codeSha256",
+    "registeredAt",
+    "state",
+    "heartbeat",
+];
 
 impl StoredRecord {
     /// From HMGET's reply; `None` for a key that is not there, of which there is nothing but nils.
@@ -76,6 +87,7 @@ impl StoredRecord {
             code_sha256: next(),
             registered_at: next(),
             state: next(),
+            heartbeat: next().and_then(|heartbeat| heartbeat.as_str().parse().ok()),
         };
         (record != Self::default()).then_some(record)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use redis::cmd;
 
 use super::batch::value;
-use super::error::ConnectionError;
+use super::connection::ConnectionError;
 use super::key::{KeyPrefix, type_in_version_key};
 use super::session::Session;
 
@@ -17,7 +17,7 @@ const KEYS_PAGE: u32 = 20_000;
 /// # Errors
 /// A lost connection, or an error reply.
 pub async fn find_types(
-    redis: &mut Session<'_>,
+    redis: &mut Session,
     prefix: &KeyPrefix,
 ) -> Result<BTreeSet<Vec<u8>>, ConnectionError> {
     let pattern = [escape_glob(prefix.as_str()).as_str(), ":*:version"].concat();

@@ -9,6 +9,8 @@ const ONE_ATTEMPT: u64 = 5_000;
 #[derive(Debug, Default)]
 pub struct Type {
     pub lives: bool,
+    /// The longest time between two signs of life of those that live, in ms.
+    pub heartbeat: Option<u64>,
     /// When the last of its dead was last seen.
     pub last_death: Option<u64>,
 }
@@ -48,7 +50,7 @@ mod tests {
     #[test]
     fn a_version_key_from_before_the_death_is_left_over() {
         let now = 2_000_000_000_000;
-        let known = Type { lives: false, last_death: Some(now - 100_000) };
+        let known = Type { last_death: Some(now - 100_000), ..Type::default() };
         assert!(is_left_over(DAY - 100_000, -2, &known, now));
         assert!(is_left_over(DAY - 200_000, -2, &known, now));
         assert!(!is_left_over(DAY - 50_000, -2, &known, now));

@@ -6,8 +6,6 @@ mod client;
 mod connection;
 mod drift;
 mod drift_watch;
-mod endpoint;
-mod error;
 mod expectation;
 mod fleet;
 mod key;
@@ -21,9 +19,8 @@ mod registration;
 mod session;
 mod task;
 
+pub use connection::{Access, CertificateFiles, ConnectionError, Endpoint};
 pub use drift::OnDrift;
-pub use endpoint::Endpoint;
-pub use error::ConnectionError;
 pub use expectation::{ALL_TYPES, Published, clear, publish};
 #[cfg(test)]
 pub use fleet::StoredRecord;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use redis::{Value, cmd};
 
 use super::batch::{time_of, value};
-use super::error::ConnectionError;
+use super::connection::ConnectionError;
 use super::expectation::{Published, parse, read_all};
 use super::fleet::EscapedText;
 use super::key::KeyPrefix;
@@ -15,9 +15,10 @@ use super::session::Session;
 ///
 /// # Errors
 /// A lost connection, an error reply, or a Redis that doesn't tell the time.
-pub async fn now(redis: &mut Session<'_>) -> Result<u64, ConnectionError> {
-    let time = redis.send_to_master(0, &cmd("TIME")).await?;
-    time_of(Some(&time))
+pub async fn now(redis: &mut Session) -> Result<u64, ConnectionError> {
+    let replies = redis.send(vec![vec![cmd("TIME")]]).await?.pop();
+    let time = time_of(&replies.unwrap_or_else(|| Ok(Vec::new())));
+    time.map_err(|error| redis.error_reply(&error))
 }
 
 /// All that is published and can be believed; and a sentence for each that can't.
@@ -25,7 +26,7 @@ pub async fn now(redis: &mut Session<'_>) -> Result<u64, ConnectionError> {
 /// # Errors
 /// A lost connection, or an error reply.
 pub async fn published(
-    redis: &mut Session<'_>,
+    redis: &mut Session,
     prefix: &KeyPrefix,
     now: u64,
 ) -> Result<(Vec<Published>, Vec<String>), ConnectionError> {

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use redis::{RedisError, Value, cmd};
 
-use super::batch::{Batch, Replies, unix_ms, value};
-use super::error::ConnectionError;
+use super::batch::{Replies, time_of, value};
+use super::connection::ConnectionError;
 use super::fleet::{Complaint, Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, type_and_id, version_key,
 };
 use super::keyspace::find_types;
 use super::leftover::{FOR_EVER, NO_KEY, Type, is_left_over};
-use super::record::MAX_DEPARTURES;
+use super::record::{HEARTBEATS, MAX_DEPARTURES};
 use super::session::Session;
 
 /// Buckets of the index that are read at once.
 const INDEX_PAGE: u32 = 2_000;
+/// What a shim says between two signs of life where nothing else is known of its type, in ms.
+const USUAL_HEARTBEAT_MS: u64 = 30_000;
 /// Batches that go out together.
 const BATCH: usize = 1_000;
 
@@ -26,7 +28,7 @@ const BATCH: usize = 1_000;
 /// # Errors
 /// A lost connection, or an error reply that concerns more than one odd key.
 pub async fn read(
-    redis: &mut Session<'_>,
+    redis: &mut Session,
     prefix: &KeyPrefix,
     known: &[WorkerType],
     searched: bool,
@@ -47,14 +49,14 @@ pub async fn read(
     Ok(reader.fleet)
 }
 
-struct Reader<'r, 's> {
-    redis: &'r mut Session<'s>,
+struct Reader<'r> {
+    redis: &'r mut Session,
     prefix: &'r KeyPrefix,
     fleet: Fleet,
     types: BTreeMap<Vec<u8>, Type>,
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_> {
     /// A page of the index after the other, each with its instances. The sorted set is walked by its
     /// hash table: heartbeats change the order of the scores all the time, and pages by rank or score
     /// would miss those that move.
@@ -63,21 +65,17 @@ impl Reader<'_, '_> {
         let mut last_seen: HashMap<Vec<u8>, f64> = HashMap::new();
         let mut cursor = b"0".to_vec();
         loop {
-            let page: Batch = vec![
-                cmd("ZSCAN").arg(&index).arg(&cursor).arg("COUNT").arg(INDEX_PAGE).clone(),
-                cmd("TIME"),
-            ];
-            let reply = self.redis.send(vec![page]).await?.pop();
-            let replies = match reply.unwrap_or_else(|| Ok(Vec::new())) {
-                Ok(replies) => replies,
-                Err(error) => {
-                    let time = self.redis.send_to_master(0, &cmd("TIME")).await?;
-                    self.fleet.read_at = unix_ms(&time).unwrap_or_default();
-                    return self.tolerate(None, &index, &error);
-                }
+            let page = cmd("ZSCAN").arg(&index).arg(&cursor).arg("COUNT").arg(INDEX_PAGE).clone();
+            let mut replies = self.redis.send(vec![vec![page], vec![cmd("TIME")]]).await?;
+            let mut next = || replies.pop().unwrap_or_else(|| Ok(Vec::new()));
+            let (time, page) = (next(), next());
+            let time = time_of(&time).map_err(|error| self.redis.error_reply(&error))?;
+            self.fleet.read_at = time;
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => return self.tolerate(None, &index, &error),
             };
-            let (next, members): (Vec<u8>, Vec<(Vec<u8>, f64)>) = value(replies.first())?;
-            self.fleet.read_at = replies.get(1).and_then(unix_ms).unwrap_or(self.fleet.read_at);
+            let (next, members): (Vec<u8>, Vec<(Vec<u8>, f64)>) = value(page.first())?;
             // What an element moved by a resizing of the table brings along twice counts once.
             let new: Vec<Vec<u8>> = members
                 .into_iter()
@@ -144,14 +142,60 @@ impl Reader<'_, '_> {
             .iter()
             .map(|member| vec![cmd("ZSCORE").arg(index).arg(*member).clone()])
             .collect();
+        let mut missing = Vec::new();
         for (member, reply) in silent.iter().zip(self.redis.send(batches).await?) {
             let replies = reply.map_err(|error| self.redis.error_reply(&error))?;
             let score: Option<f64> = value(replies.first())?;
-            if let Some(score) = score {
-                self.take(member, Some(&score), None);
+            missing.extend(score.map(|score| (*member, score)));
+        }
+        let evicted = self.evicted(&missing).await?;
+        for ((member, score), evicted) in missing.into_iter().zip(evicted) {
+            let record = evicted.then(StoredRecord::default);
+            if evicted {
+                let worker_type = EscapedText::new(type_and_id(member).0);
+                self.fleet.complaints.push(Complaint {
+                    sentence: format!(
+                        "{} is alive, and Redis has evicted its record: its SHA is not known before its next heartbeat. Give Redis more memory, or another maxmemory-policy",
+                        worker_type.as_str()
+                    ),
+                    worker_type: Some(worker_type),
+                });
             }
+            self.take(member, Some(&score), record);
         }
         Ok(())
+    }
+
+    /// Whether each of those without a record, which were last seen then, was robbed of it by a Redis that
+    /// evicts keys: it can't have expired yet.
+    async fn evicted(&mut self, missing: &[(&Vec<u8>, f64)]) -> Result<Vec<bool>, ConnectionError> {
+        let now = self.fleet.read_at;
+        let is_fresh: Vec<bool> = missing
+            .iter()
+            .map(|(member, score)| {
+                let known = self.types.get(type_and_id(member).0);
+                let life = known.and_then(|known| known.heartbeat).unwrap_or(USUAL_HEARTBEAT_MS);
+                now.saturating_sub(ms(*score)) < life.saturating_mul(HEARTBEATS.into())
+            })
+            .collect();
+        if !is_fresh.contains(&true) {
+            return Ok(is_fresh);
+        }
+        // The key names the node that held it; without leave to ask it, nothing is known to be evicted.
+        let batches = missing
+            .iter()
+            .map(|(member, _)| {
+                let (worker_type, id) = type_and_id(member);
+                let key = instance_key(self.prefix, worker_type, id);
+                vec![cmd("PTTL").arg(key).clone(), cmd("INFO").arg("stats").clone()]
+            })
+            .collect();
+        let replies = self.redis.send(batches).await?;
+        let has_evicted = replies.iter().map(|reply| match reply {
+            Ok(replies) => value(replies.get(1)).is_ok_and(|stats: String| evicts(&stats)),
+            Err(_) => false,
+        });
+        Ok(has_evicted.zip(is_fresh).map(|(evicts, is_fresh)| evicts && is_fresh).collect())
     }
 
     fn take(&mut self, member: &[u8], score: Option<&f64>, record: Option<StoredRecord>) {
@@ -162,8 +206,9 @@ impl Reader<'_, '_> {
             return;
         }
         let known = self.types.entry(worker_type.to_vec()).or_default();
-        if record.is_some() {
+        if let Some(record) = &record {
             known.lives = true;
+            known.heartbeat = known.heartbeat.max(record.heartbeat);
         } else {
             known.last_death = known.last_death.max(Some(last_seen));
         }
@@ -257,6 +302,12 @@ impl Reader<'_, '_> {
         });
         Ok(())
     }
+}
+
+/// Whether Redis says that it has evicted any key.
+fn evicts(stats: &str) -> bool {
+    let count = stats.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
+    count.is_some_and(|count| count.trim() != "0")
 }
 
 /// A score as unix time in ms; one that is none becomes the nearest that is.

@@ -15,7 +15,7 @@ use super::key::{
 use crate::image::ImageIdentity;
 
 /// How many heartbeats an instance key lives without being renewed.
-const HEARTBEATS: u32 = 3;
+pub const HEARTBEATS: u32 = 3;
 
 /// How a record is told from another: random and made once per start. Pid and host name repeat when a
 /// container is started again.
@@ -189,22 +189,16 @@ impl Entry {
         if life.registered_at.is_some() {
             more.push(("registeredAt", &registered_at));
         }
-        let mut batch = write(&self.instance_key, &self.record.version_fields(), self.instance_ttl);
-        // By themselves: of a client that has not logged in, Redis takes no command of more than ten
-        // words and closes the connection instead of saying why.
-        let expiry = batch.len() - 2;
-        batch.insert(expiry, cmd("HSET").arg(&self.instance_key).arg(&more).clone());
         if let Some(code) = &self.record.code_sha256 {
-            let code = cmd("HSET").arg(&self.instance_key).arg("codeSha256").arg(code).clone();
-            batch.insert(expiry, code);
+            more.push(("codeSha256", code));
         }
-        batch
+        let fields = [&self.record.version_fields()[..], &more].concat();
+        write(&self.instance_key, &fields, self.instance_ttl)
     }
 
-    /// Replies what the index says and the time, in seconds and microseconds, of the node that holds
-    /// it: an instance's ages are all told by that clock.
+    /// Replies what the index says.
     pub fn read_last_seen(&self) -> Batch {
-        vec![cmd("ZSCORE").arg(&self.index_key).arg(&self.member).clone(), cmd("TIME")]
+        vec![cmd("ZSCORE").arg(&self.index_key).arg(&self.member).clone()]
     }
 
     /// Last seen at this unix time in ms; what hasn't been for a day is forgotten.
@@ -269,24 +263,29 @@ impl Entry {
     /// Replies the version key's fields, in the record's order. What is written next is written only
     /// if no other client has written in between.
     pub fn watch_version(&self) -> Batch {
+        let watch = cmd("WATCH").arg(&self.version_key).clone();
+        [vec![watch], self.read_version()].concat()
+    }
+
+    /// The same, last reply, where nothing can be watched.
+    pub fn read_version(&self) -> Batch {
         let names = self.record.version_fields().map(|(name, _)| name);
-        vec![
-            cmd("WATCH").arg(&self.version_key).clone(),
-            cmd("HMGET").arg(&self.version_key).arg(&names).clone(),
-        ]
+        vec![cmd("HMGET").arg(&self.version_key).arg(&names).clone()]
     }
 }
 
 /// One transaction on one key: whatever stood there goes, the fields and their expiry come. At no
 /// moment is there a key without an expiry, or one with a field of another client's.
+///
+/// Field by field: before Redis 4, HSET takes one alone. Of a client that has not logged in, later ones
+/// take no command of more than ten words and close the connection instead of saying why.
 fn write(key: &[u8], fields: &[(&str, &str)], ttl: Duration) -> Batch {
-    vec![
-        cmd("MULTI"),
-        cmd("DEL").arg(key).clone(),
-        cmd("HSET").arg(key).arg(fields).clone(),
-        pexpire(key, ttl),
-        cmd("EXEC"),
-    ]
+    let mut batch = vec![cmd("MULTI"), cmd("DEL").arg(key).clone()];
+    batch.extend(
+        fields.iter().map(|(name, value)| cmd("HSET").arg(key).arg(name).arg(value).clone()),
+    );
+    batch.extend([pexpire(key, ttl), cmd("EXEC")]);
+    batch
 }
 
 fn pexpire(key: &[u8], ttl: Duration) -> redis::Cmd {

@@ -61,6 +61,9 @@ impl Registrar {
     /// where neither WORKER_TYPE nor REDIS_URL asks for a registration.
     pub fn start(registration: Registration, identity: &ImageIdentity) -> Option<Self> {
         let timeout = registration.timeout;
+        if let Ok((_, access)) = &registration.target {
+            access.odd().iter().for_each(|odd| warn!("{odd}"));
+        }
         let started = Task::new(registration, identity).and_then(|task| {
             let (worker_type, redis) = (task.worker_type.as_str().to_owned(), task.redis());
             let key = String::from_utf8_lossy(&task.client.entry.version_key).into_owned();

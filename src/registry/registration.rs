@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::connection::Access;
 use super::drift::OnDrift;
-use super::endpoint::Endpoint;
 use super::key::{KeyPrefix, WorkerType};
 
 /// Where and as what the worker registers.
@@ -11,7 +11,7 @@ use super::key::{KeyPrefix, WorkerType};
 pub struct Registration {
     /// What is needed to register, or why the worker runs unregistered; `None` where it is not meant to
     /// be registered.
-    pub target: Result<(WorkerType, Endpoint), Option<String>>,
+    pub target: Result<(WorkerType, Access), Option<String>>,
     pub key_prefix: KeyPrefix,
     /// At most this long for the first attempt.
     pub timeout: Duration,

@@ -1,24 +1,44 @@
 //! Batches for one Redis, or for all masters of the Redis Cluster that it belongs to.
+//!
+//! The Redis library's own cluster client asks each time for the map of all slots and holds connections to
+//! all nodes: a heartbeat would take some round trips in the place of two. Redirects are followed here.
 
 use std::cell::Cell;
+use std::io;
+use std::mem;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, Value, cmd};
+use redis::{Cmd, RedisError, Value, cmd};
+use tracing::warn;
 
-use super::batch::{Batch, Replies, masters_of, or_first_error, redirect};
-use super::connection::connect;
-use super::endpoint::Endpoint;
-use super::error::{ConnectionError, Stage};
+use super::batch::{Batch, Replies, masters_of, or_first_error, redirect, with_asking};
+use super::connection::{
+    Access, Answer, Connection, ConnectionError, Contacts, Dialer, Endpoint, Host, Login, Stage,
+};
+use crate::escape::Escape;
 
 /// How often a batch follows redirects; a cluster that is being resharded needs two.
 const MAX_REDIRECTS: usize = 5;
 
-/// Open connections to the nodes that have been asked so far.
-pub struct Session<'a> {
-    endpoint: &'a Endpoint,
-    stage: &'a Cell<Stage>,
-    nodes: Vec<(Endpoint, MultiplexedConnection)>,
+/// What commands may take to be written that nobody waits for.
+const POST_LIMIT: Duration = Duration::from_millis(50);
+
+/// Talks to one Redis, in one attempt after the other, each by connections of its own.
+pub struct Session {
+    access: Access,
+    stage: Cell<Stage>,
+    /// The endpoint of the attempt in hand.
+    endpoint: Option<Endpoint>,
+    /// Open connections to the nodes that have been asked so far. Of an attempt that was cancelled or
+    /// took too long, they stay until the next one.
+    nodes: Vec<Node>,
+    has_warned: bool,
+}
+
+struct Node {
+    host: Host,
+    connection: Connection,
+    is_logged_in: bool,
 }
 
 /// A batch on its way.
@@ -31,28 +51,98 @@ struct Pending {
     asking: bool,
 }
 
-impl<'a> Session<'a> {
-    /// Connects, logs in and gives the session to `talk`, all of it within the limit. Every
-    /// connection of the session closes at the end.
+impl Session {
+    pub fn new(access: Access) -> Self {
+        let stage = Cell::new(Stage::Resolving);
+        Self { access, stage, endpoint: None, nodes: Vec::new(), has_warned: false }
+    }
+
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Connects, and gives the session to `talk`, all of it within the limit. Where one address of the
+    /// Redis does not serve, such as a replica, the others are tried; `talk` begins anew there.
     ///
     /// # Errors
     /// What failed, or what was going on when time ran out.
     pub async fn within<T>(
-        endpoint: &Endpoint,
+        &mut self,
         limit: Duration,
-        talk: impl AsyncFnOnce(&mut Session) -> Result<T, ConnectionError>,
+        talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
-        let stage = Cell::new(Stage::Resolving);
-        let all = async { talk(&mut Session::open(endpoint, &stage).await?).await };
-        match tokio::time::timeout(limit, all).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectionError::TimedOut { limit, stage: stage.get() }),
+        self.nodes.clear();
+        match tokio::time::timeout(limit, self.attempt(talk)).await {
+            Ok(result) => {
+                self.nodes.clear();
+                result
+            }
+            Err(_) => Err(ConnectionError::TimedOut { limit, stage: self.stage.get() }),
         }
     }
 
-    async fn open(endpoint: &'a Endpoint, stage: &'a Cell<Stage>) -> Result<Self, ConnectionError> {
-        let connection = connect(endpoint, stage).await?;
-        Ok(Self { endpoint, stage, nodes: vec![(endpoint.clone(), connection)] })
+    async fn attempt<T>(
+        &mut self,
+        talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
+        self.stage.set(Stage::Resolving);
+        self.endpoint = Some(self.access.endpoint()?);
+        let contacts = Contacts::default();
+        let mut refused = None;
+        loop {
+            let talked = match self.open(&contacts).await {
+                Ok(()) => talk(self).await,
+                Err(error) => Err(error),
+            };
+            let error = match talked {
+                Ok(done) => return Ok(done),
+                Err(error) => self.explained(error).await,
+            };
+            let goes_on = error.is_of_this_address() && !contacts.left().is_empty();
+            let first = refused.get_or_insert(error);
+            if !goes_on {
+                return Err(mem::replace(first, ConnectionError::Redirected));
+            }
+        }
+    }
+
+    /// Connects to an address of the endpoint that has not been tried.
+    async fn open(&mut self, contacts: &Contacts) -> Result<(), ConnectionError> {
+        self.nodes.clear();
+        let (host, connection) = self.dialer()?.dial(contacts).await?;
+        self.nodes.push(Node { host, connection, is_logged_in: false });
+        Ok(())
+    }
+
+    fn dialer(&self) -> Result<Dialer<'_>, ConnectionError> {
+        let endpoint = self.endpoint.as_ref().ok_or(ConnectionError::Redirected)?;
+        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage })
+    }
+
+    /// Whether a Redis that lacks a command is a Sentinel.
+    async fn explained(&mut self, error: ConnectionError) -> ConnectionError {
+        let lacks = matches!(&error, ConnectionError::Redis { text, .. } if text.contains("unknown command"));
+        let Some(node) = self.nodes.first_mut().filter(|_| lacks) else { return error };
+        let (replies, _) = node.connection.exchange([&cmd("ROLE")]).await;
+        match replies.first() {
+            Some(Value::Array(role))
+                if role.first() == Some(&Value::BulkString(b"sentinel".into())) =>
+            {
+                ConnectionError::Sentinel(node.host.to_string())
+            }
+            _ => error,
+        }
+    }
+
+    /// Sends batches behind those that an attempt which was cancelled has sent, on the same
+    /// connections, and waits for no reply: whenever Redis comes to what was sent before, it comes to
+    /// these next. Gives back the connections, to be held until the end.
+    pub async fn follow_up(&mut self, batches: &[Batch]) -> impl Sized + use<> {
+        let mut nodes = mem::take(&mut self.nodes);
+        for node in &mut nodes {
+            node.connection.post(batches.iter().flatten(), POST_LIMIT).await;
+        }
+        nodes
     }
 
     /// Sends everything at once: one round trip for each node concerned, and one more for what a
@@ -76,7 +166,7 @@ impl<'a> Session<'a> {
                 for (one, reply) in self.send_to_node(node, here).await? {
                     match reply.as_ref().err().and_then(redirect) {
                         Some((host, port, asking)) => {
-                            let node = self.node(&host, port).await?;
+                            let node = self.node(node, &host, port).await?;
                             redirected.push(Pending { node, asking, ..one });
                         }
                         None => {
@@ -115,9 +205,25 @@ impl<'a> Session<'a> {
         replies.into_iter().collect::<Result<_, _>>().map_err(|error| self.error_reply(&error))
     }
 
-    /// An error reply, without the password.
+    /// An error reply in the server's own words, harmless and without the password.
     pub fn error_reply(&self, error: &RedisError) -> ConnectionError {
-        self.endpoint.redis_error(error)
+        let code = error.code().unwrap_or_default();
+        self.complaint(code, error.detail().unwrap_or_default())
+    }
+
+    fn complaint(&self, code: &str, detail: &str) -> ConnectionError {
+        let text = format!("{code} {detail}");
+        let redacted = match &self.endpoint {
+            Some(endpoint) => endpoint.login.redact(text.trim()),
+            None => text,
+        };
+        let text = Escape(&redacted).to_string();
+        let is_about_login =
+            matches!(code, "WRONGPASS" | "NOAUTH") || detail.contains("invalid password");
+        match is_about_login {
+            true => ConnectionError::Login { text },
+            false => ConnectionError::Redis { code: Escape(code).to_string(), text },
+        }
     }
 
     /// Sends a command that names no key to one of the masters.
@@ -144,12 +250,13 @@ impl<'a> Session<'a> {
     pub async fn masters(&mut self) -> Result<Vec<usize>, ConnectionError> {
         let slots = match self.send_to_master(0, cmd("CLUSTER").arg("SLOTS")).await {
             Ok(slots) => slots,
-            Err(ConnectionError::Redis { code, .. }) if code == "ERR" => return Ok(vec![0]),
+            // A proxy that knows no CLUSTER has words of its own for that.
+            Err(ConnectionError::Redis { code, .. }) if code != "NOPERM" => return Ok(vec![0]),
             Err(error) => return Err(error),
         };
         let mut masters = Vec::new();
         for (host, port) in masters_of(&slots) {
-            let node = self.node(&host, port).await?;
+            let node = self.node(0, &host, port).await?;
             if !masters.contains(&node) {
                 masters.push(node);
             }
@@ -157,14 +264,22 @@ impl<'a> Session<'a> {
         Ok(masters)
     }
 
-    /// The place of a node among those that are connected; connects if it is a new one.
-    async fn node(&mut self, host: &str, port: u16) -> Result<usize, ConnectionError> {
-        let node = self.endpoint.node(host, port);
-        if let Some(place) = self.nodes.iter().position(|(known, _)| known.is(&node)) {
+    /// The place of a node among those that are connected; connects if it is a new one. A node that
+    /// doesn't know its own address means: where you asked.
+    async fn node(
+        &mut self,
+        asked: usize,
+        name: &str,
+        port: u16,
+    ) -> Result<usize, ConnectionError> {
+        let asked = self.nodes.get(asked).map(|node| node.host.name.as_str()).unwrap_or_default();
+        let name = if matches!(name, "" | "?") { asked } else { name };
+        let host = Host { name: name.to_owned(), port };
+        if let Some(place) = self.nodes.iter().position(|known| known.host == host) {
             return Ok(place);
         }
-        let connection = connect(&node, self.stage).await?;
-        self.nodes.push((node, connection));
+        let connection = self.dialer()?.dial_host(&host).await?;
+        self.nodes.push(Node { host, connection, is_logged_in: false });
         Ok(self.nodes.len() - 1)
     }
 
@@ -173,34 +288,117 @@ impl<'a> Session<'a> {
         node: usize,
         batches: Vec<Pending>,
     ) -> Result<Vec<(Pending, Replies)>, ConnectionError> {
-        let Some((_, connection)) = self.nodes.get_mut(node) else {
-            return Err(ConnectionError::Redirected);
-        };
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipeline = Pipeline::new();
-        for one in &batches {
-            if one.asking {
-                pipeline.add_command(cmd("ASKING"));
-            }
-            for command in &one.batch {
-                pipeline.add_command(command.clone());
-            }
-        }
-        let count = pipeline.len();
-        let replies = connection
-            .send_packed_commands(&pipeline, 0, count)
-            .await
-            .map_err(|error| self.endpoint.redis_error(&error))?;
-        let mut replies = replies.into_iter();
-        Ok(batches
+        let batches: Vec<(Pending, Batch)> = batches
             .into_iter()
             .map(|one| {
-                replies.by_ref().take(usize::from(one.asking)).for_each(drop);
-                let replies = replies.by_ref().take(one.batch.len()).collect();
-                (one, or_first_error(replies))
+                let batch = if one.asking { with_asking(&one.batch) } else { one.batch.clone() };
+                (one, batch)
             })
-            .collect())
+            .collect();
+        let commands: Vec<&Cmd> = batches.iter().flat_map(|(_, batch)| batch).collect();
+        let mut replies = self.exchange(node, &commands).await?.into_iter();
+        let answered = batches.into_iter().map(|(one, batch)| {
+            let replies = batch.iter().zip(replies.by_ref());
+            let replies = replies.filter(|(command, _)| !is_asking(command));
+            (one, or_first_error(replies.map(|(_, reply)| reply).collect()))
+        });
+        Ok(answered.collect())
     }
+
+    /// The replies to commands, behind the login where the connection is new: in the same round trip, but
+    /// for another database than the first, where nothing may get into that one.
+    async fn exchange(
+        &mut self,
+        node: usize,
+        commands: &[&Cmd],
+    ) -> Result<Vec<Value>, ConnectionError> {
+        loop {
+            let login = self.login();
+            let Some(Node { connection, is_logged_in, .. }) = self.nodes.get_mut(node) else {
+                return Err(ConnectionError::Redirected);
+            };
+            if *is_logged_in {
+                let (replies, error) = connection.exchange(commands.iter().copied()).await;
+                return self.whole(replies, error);
+            }
+            let first = login.commands();
+            let rest = if login.database == 0 { commands } else { &[] };
+            let (mut replies, error) =
+                connection.exchange(first.iter().chain(rest.iter().copied())).await;
+            *is_logged_in = true;
+            let rest = replies.split_off(first.len().min(replies.len()));
+            match login.answer(replies.first()) {
+                Answer::NoUsers => {
+                    *is_logged_in = false;
+                    self.forget_user();
+                    continue;
+                }
+                Answer::Needless => self.warn_of_password(),
+                Answer::Refused | Answer::Welcome => {
+                    // Whatever else is wrong with one of them.
+                    let is_password = |reply: &&Value| matches!(reply, Value::ServerError(_));
+                    if let Some(Value::ServerError(error)) = replies.iter().find(is_password) {
+                        return Err(
+                            self.complaint(error.code(), error.details().unwrap_or_default())
+                        );
+                    }
+                }
+            }
+            if login.database == 0 || error.is_some() {
+                return self.whole(rest, error);
+            }
+        }
+    }
+
+    fn login(&self) -> Login {
+        self.endpoint.as_ref().map(|endpoint| endpoint.login.clone()).unwrap_or_default()
+    }
+
+    fn forget_user(&mut self) {
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.login.user = None;
+        }
+    }
+
+    fn warn_of_password(&mut self) {
+        if !mem::replace(&mut self.has_warned, true) {
+            let redis = self.access.to_string();
+            warn!(
+                redis,
+                "Redis at {redis} asks for no password, and REDIS_URL has one: going on without"
+            );
+        }
+    }
+
+    /// The replies, if all came. What a server says before it hangs up tells more than that it did.
+    fn whole(
+        &self,
+        replies: Vec<Value>,
+        error: Option<io::Error>,
+    ) -> Result<Vec<Value>, ConnectionError> {
+        let Some(error) = error else { return Ok(replies) };
+        if let Some(Value::ServerError(error)) = replies.last() {
+            return Err(self.complaint(error.code(), error.details().unwrap_or_default()));
+        }
+        let endpoint = self.endpoint.as_ref().filter(|endpoint| endpoint.tls);
+        let trust = endpoint.and_then(|endpoint| self.access.trust(endpoint).ok());
+        if let Some(refusal) = trust.and_then(|trust| trust.refusal(&error)) {
+            return Err(ConnectionError::Tls(refusal));
+        }
+        Err(match error.kind() {
+            _ if !replies.is_empty() => ConnectionError::Broken(error),
+            io::ErrorKind::InvalidData => ConnectionError::NoRedis,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if endpoint.is_none() => {
+                ConnectionError::Closed
+            }
+            _ => ConnectionError::Broken(error),
+        })
+    }
+}
+
+fn is_asking(command: &Cmd) -> bool {
+    command.args_iter().next() == Some(redis::Arg::Simple(b"ASKING"))
 }

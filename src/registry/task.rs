@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
+use super::connection::ConnectionError;
 use super::drift_watch::{DriftWatch, drift_report};
-use super::error::ConnectionError;
 use super::expectation::Published;
 use super::key::WorkerType;
 use super::record::{Entry, InstanceId, Record, WorkerEnd};
@@ -79,14 +79,14 @@ impl Task {
         registration: Registration,
         identity: &ImageIdentity,
     ) -> Result<Self, Option<String>> {
-        let (worker_type, endpoint) = registration.target?;
+        let (worker_type, access) = registration.target?;
         let id = InstanceId::random();
         let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
         let record = Record::new(identity, SystemTime::now(), std::process::id(), hostname);
         let heartbeat = registration.heartbeat;
         let entry = Entry::new(&registration.key_prefix, &worker_type, &id, heartbeat, record);
         Ok(Self {
-            client: Client::new(endpoint, entry, registration.key_prefix, worker_type.clone()),
+            client: Client::new(access, entry, registration.key_prefix, worker_type.clone()),
             worker_type,
             drift: DriftWatch::new(registration.on_drift, registration.drift_grace),
             timeout: registration.timeout,
@@ -242,7 +242,7 @@ impl Task {
     /// The state after an attempt. A change of state is worth a line, an attempt is not.
     fn became(&self, before: State, attempt: Result<Renewal, ConnectionError>) -> State {
         let worker_type = self.worker_type.as_str();
-        let redis = &self.client.endpoint;
+        let redis = self.redis();
         let key = String::from_utf8_lossy(&self.client.entry.version_key);
         match (before, attempt) {
             (State::Registered, Ok(Renewal::Kept)) => State::Registered,
@@ -254,7 +254,7 @@ impl Task {
                         format!("is registered again in Redis at {redis}, which had forgotten it")
                     }
                 };
-                info!(worker_type, %redis, %key, "{worker_type} {is_registered}");
+                info!(worker_type, redis, %key, "{worker_type} {is_registered}");
                 State::Registered
             }
             (State::Registered, Err(error)) => {
@@ -278,7 +278,7 @@ impl Task {
 
     /// Where it registers, without user and password.
     pub fn redis(&self) -> String {
-        self.client.endpoint.to_string()
+        self.client.redis()
     }
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::escape::Escape;
 use crate::log::causes;
-use crate::registry::{ConnectionError, Endpoint};
+use crate::registry::{Access, ConnectionError};
 
 /// Why there is no verdict, and the way out.
 #[derive(Debug, Error)]
@@ -56,15 +56,19 @@ pub enum CannotAsk {
 
 impl CannotAsk {
     /// `needs` is what a Redis user needs for it, as in an ACL rule.
-    pub fn new(error: &ConnectionError, redis: &Endpoint, needs: String) -> Self {
+    pub fn new(error: &ConnectionError, redis: &Access, needs: String) -> Self {
         let (redis, reason) = (redis.to_string(), causes(error));
         match error {
             ConnectionError::Redis { code, .. } => match code.as_str() {
                 "NOPERM" => Self::NotPermitted { redis, reason, needs },
-                "WRONGPASS" | "NOAUTH" => Self::Login { redis, reason },
                 _ => Self::Answer { redis, reason },
             },
-            ConnectionError::Redirected => Self::Answer { redis, reason },
+            ConnectionError::Login { text } => Self::Login { redis, reason: text.clone() },
+            ConnectionError::Url(_) => Self::NoRedis { reason },
+            ConnectionError::Redirected
+            | ConnectionError::NoMaster { .. }
+            | ConnectionError::Sentinel(_)
+            | ConnectionError::NoRedis => Self::Answer { redis, reason },
             ConnectionError::TimedOut { .. } => Self::TimedOut { redis, reason },
             _ => Self::Unreachable { redis, reason },
         }

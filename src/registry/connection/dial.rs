@@ -1,0 +1,251 @@
+//! From an endpoint to a connection: names, addresses, Sentinels, TLS.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
+use hickory_net::proto::rr::Name;
+use hickory_net::proto::rr::RecordType;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
+
+use super::access::Access;
+use super::endpoint::{Endpoint, Host, Place};
+use super::error::{ConnectionError, Stage};
+use super::name_servers::Answer;
+use super::resolver::Resolver;
+use super::sentinel::ask_for_master;
+use super::stream::{Connection, Stream};
+
+/// How long an address is waited for before the next one is tried, too.
+const HEDGE: Duration = Duration::from_millis(50);
+
+/// One address of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    host: Host,
+    address: IpAddr,
+}
+
+/// The addresses of an endpoint that an attempt has found so far.
+#[derive(Debug, Default)]
+pub struct Contacts(RefCell<Vec<(Contact, bool)>>);
+
+impl Contacts {
+    fn add(&self, contact: &Contact) {
+        let mut all = self.0.borrow_mut();
+        if !all.iter().any(|(known, _)| known == contact) {
+            all.push((contact.clone(), false));
+        }
+    }
+
+    fn set_tried(&self, contact: &Contact) {
+        for (known, tried) in self.0.borrow_mut().iter_mut() {
+            *tried |= known == contact;
+        }
+    }
+
+    /// Those that have not been tried.
+    pub fn left(&self) -> Vec<Contact> {
+        let all = self.0.borrow();
+        all.iter().filter(|(_, tried)| !tried).map(|(contact, _)| contact.clone()).collect()
+    }
+}
+
+/// What it takes to connect.
+pub struct Dialer<'a> {
+    pub access: &'a Access,
+    pub endpoint: &'a Endpoint,
+    pub stage: &'a Cell<Stage>,
+}
+
+impl Dialer<'_> {
+    /// Connects to the endpoint, by an address that this attempt has not tried yet. Gives the host that
+    /// was reached by it.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn dial(&self, contacts: &Contacts) -> Result<(Host, Connection), ConnectionError> {
+        match &self.endpoint.place {
+            Place::Unix(path) => {
+                self.stage.set(Stage::Connecting);
+                let stream = UnixStream::connect(path).await.map_err(ConnectionError::Connect)?;
+                let here = Host { name: "127.0.0.1".into(), port: 0 };
+                Ok((here, self.connection(Box::new(stream))))
+            }
+            Place::Hosts(hosts) => self.dial_any(hosts, contacts).await,
+            Place::Sentinels { hosts, master } => {
+                let (_, mut sentinel) = self.dial_any(hosts, contacts).await?;
+                let host = ask_for_master(&mut sentinel, master, &self.endpoint.login).await?;
+                let connection = self.dial_host(&host).await?;
+                Ok((host, connection))
+            }
+        }
+    }
+
+    /// Connects to one host, such as another node of the same cluster.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn dial_host(&self, host: &Host) -> Result<Connection, ConnectionError> {
+        let (_, connection) =
+            self.dial_any(std::slice::from_ref(host), &Contacts::default()).await?;
+        Ok(connection)
+    }
+
+    async fn dial_any(
+        &self,
+        hosts: &[Host],
+        contacts: &Contacts,
+    ) -> Result<(Host, Connection), ConnectionError> {
+        let left = contacts.left();
+        let (contact, stream) = if left.is_empty() {
+            let resolver = Resolver::of_system();
+            let each = hosts.iter().map(|host| self.reach(host, &resolver, contacts));
+            first_of(each).await?
+        } else {
+            self.connect_to_any(left, contacts).await?
+        };
+        contacts.set_tried(&contact);
+        // A transaction is one write; waiting for more of it would only cost time.
+        let _ = stream.set_nodelay(true);
+        let stream: Box<dyn Stream> = if self.endpoint.tls {
+            self.stage.set(Stage::Tls);
+            let trust = self.access.trust(self.endpoint)?;
+            // A node announces its address; the certificate may have the name that the URL has.
+            let own = Some(contact.host.name.as_str());
+            let is_address = contact.host.name.parse::<IpAddr>().is_ok();
+            let configured = self.endpoint.host_name().filter(|_| is_address);
+            let names: Vec<&str> = own.into_iter().chain(configured).collect();
+            Box::new(trust.agree(stream, &names).await?)
+        } else {
+            Box::new(stream)
+        };
+        Ok((contact.host, self.connection(stream)))
+    }
+
+    fn connection(&self, stream: Box<dyn Stream>) -> Connection {
+        self.stage.set(Stage::Talking);
+        Connection::new(stream, self.access.max_reply_bytes)
+    }
+
+    /// The first connection to a host, by whatever it is called.
+    async fn reach(
+        &self,
+        host: &Host,
+        resolver: &Resolver,
+        contacts: &Contacts,
+    ) -> Result<(Contact, TcpStream), ConnectionError> {
+        let of = |address| Contact { host: host.clone(), address };
+        let known = match host.name.parse() {
+            Ok(address) => vec![address],
+            Err(_) => resolver.known(&host.name),
+        };
+        if !known.is_empty() {
+            return self.connect_to_any(known.into_iter().map(of).collect(), contacts).await;
+        }
+        let failed = |source| ConnectionError::Resolve { host: host.name.clone(), source };
+        let mut refused = ConnectionError::NoAddress { host: host.name.clone() };
+        for name in resolver.servers.candidates(&host.name).map_err(failed)? {
+            match self.reach_by_name(host, &name, resolver, contacts).await {
+                Err(ConnectionError::NoAddress { .. }) => {}
+                // Another name may be known, as libc sees it, but this one was not told not to be.
+                Err(error @ ConnectionError::Resolve { .. }) => refused = error,
+                reached => return reached,
+            }
+        }
+        Err(refused)
+    }
+
+    /// The same by one name, as name servers know it. IPv4 and IPv6 each for itself: some name servers
+    /// never answer for one of them.
+    async fn reach_by_name(
+        &self,
+        host: &Host,
+        name: &Name,
+        resolver: &Resolver,
+        contacts: &Contacts,
+    ) -> Result<(Contact, TcpStream), ConnectionError> {
+        let no_address = || ConnectionError::NoAddress { host: host.name.clone() };
+        let family = async |kind| match resolver.ask(name, kind).await {
+            Answer::Addresses(addresses) => {
+                let of = |address| Contact { host: host.clone(), address };
+                let all = addresses.into_iter().map(of).collect();
+                self.connect_to_any(all, contacts).await.map_err(Some)
+            }
+            // Of another kind there may be one.
+            Answer::NoData => Err(None),
+            Answer::NoSuchName => Err(Some(no_address())),
+            Answer::Failed(source) => {
+                Err(Some(ConnectionError::Resolve { host: host.name.clone(), source }))
+            }
+        };
+        self.stage.set(Stage::Resolving);
+        let ipv4 = Box::pin(family(RecordType::A));
+        if resolver.servers.no_aaaa {
+            return ipv4.await.map_err(|error| error.unwrap_or_else(no_address));
+        }
+        let ipv6 = Box::pin(family(RecordType::AAAA));
+        let (first, other) = match select(ipv4, ipv6).await {
+            Either::Left((first, other)) | Either::Right((first, other)) => (first, other),
+        };
+        match first {
+            Ok(reached) => Ok(reached),
+            Err(Some(error @ ConnectionError::NoAddress { .. })) => Err(error),
+            // The one that had an address has more to tell.
+            Err(Some(error @ ConnectionError::Connect(_))) => other.await.map_err(|_| error),
+            Err(first) => {
+                let other = other.await;
+                other.map_err(|other| other.or(first).unwrap_or_else(no_address))
+            }
+        }
+    }
+
+    async fn connect_to_any(
+        &self,
+        all: Vec<Contact>,
+        contacts: &Contacts,
+    ) -> Result<(Contact, TcpStream), ConnectionError> {
+        self.stage.set(Stage::Connecting);
+        all.iter().for_each(|contact| contacts.add(contact));
+        let each = all.into_iter().map(|contact| async move {
+            let connected = TcpStream::connect((contact.address, contact.host.port)).await;
+            match connected {
+                Ok(stream) => Ok((contact, stream)),
+                Err(error) => {
+                    contacts.set_tried(&contact);
+                    Err(ConnectionError::Connect(error))
+                }
+            }
+        });
+        first_of(each).await
+    }
+}
+
+/// The first success: each one begins when the one before has failed or takes long. Else the first
+/// failure.
+async fn first_of<T>(
+    each: impl IntoIterator<Item = impl Future<Output = Result<T, ConnectionError>>>,
+) -> Result<T, ConnectionError> {
+    let (mut waiting, mut begun) = (each.into_iter().peekable(), FuturesUnordered::new());
+    let mut refused = None;
+    loop {
+        begun.extend(waiting.next());
+        let came = tokio::select! {
+            came = begun.next() => came,
+            () = sleep(HEDGE), if waiting.peek().is_some() => continue,
+        };
+        match came {
+            Some(Ok(success)) => return Ok(success),
+            Some(Err(error)) => refused = refused.or(Some(error)),
+            None => {
+                let nobody = || ConnectionError::Connect(io::ErrorKind::AddrNotAvailable.into());
+                return Err(refused.unwrap_or_else(nobody));
+            }
+        }
+    }
+}

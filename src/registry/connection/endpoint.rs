@@ -1,0 +1,95 @@
+//! An endpoint: the Redis that a REDIS_URL names, and as whom to log in there. Pure.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::login::Login;
+
+/// A Redis to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub place: Place,
+    pub tls: bool,
+    pub login: Login,
+    /// The files of certificates that the URL names.
+    pub files: CertificateFiles,
+    /// What of the URL doesn't count, each as the rest of a sentence about it.
+    pub odd: Vec<String>,
+}
+
+/// Where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Unix(PathBuf),
+    /// One Redis; more of them are first contacts of one cluster, or take over from each other.
+    Hosts(Vec<Host>),
+    /// Where the Sentinels say that the master of this name is.
+    Sentinels {
+        hosts: Vec<Host>,
+        master: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    pub name: String,
+    pub port: u16,
+}
+
+/// Files of certificates in PEM, and the name to look for in the server's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The authorities that are trusted, in the place of the system's.
+    pub ca: Option<PathBuf>,
+    /// More of them, beside the system's; not to be had is no reason to fail, as in Node.
+    pub extra_ca: Option<PathBuf>,
+    /// The client's own certificate and its key.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub server_name: Option<String>,
+}
+
+impl CertificateFiles {
+    /// These and, where one is not named, the others'.
+    pub fn or(&self, others: &Self) -> Self {
+        let one = self.clone();
+        Self {
+            ca: one.ca.or_else(|| others.ca.clone()),
+            extra_ca: one.extra_ca.or_else(|| others.extra_ca.clone()),
+            cert: one.cert.or_else(|| others.cert.clone()),
+            key: one.key.or_else(|| others.key.clone()),
+            server_name: one.server_name.or_else(|| others.server_name.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// Where it is, without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let list = |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
+        match &self.place {
+            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Hosts(hosts) => f.write_str(&list(hosts)),
+            Place::Sentinels { hosts, master } => {
+                write!(f, "{}/{master}", list(hosts))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { name, port } = self;
+        if name.contains(':') { write!(f, "[{name}]:{port}") } else { write!(f, "{name}:{port}") }
+    }
+}
+
+impl Endpoint {
+    /// The name that a node's certificate may have in the place of an address that it announces.
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.place {
+            Place::Hosts(hosts) => hosts.first().map(|host| host.name.as_str()),
+            Place::Unix(_) | Place::Sentinels { .. } => None,
+        }
+    }
+}

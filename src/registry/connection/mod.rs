@@ -1,0 +1,25 @@
+//! The way to Redis: where it is, and how to get a connection to it.
+
+mod access;
+mod certificates;
+mod common_name;
+mod dial;
+mod ecdsa;
+mod endpoint;
+mod error;
+mod login;
+mod name_servers;
+mod refusal;
+mod resolver;
+mod sentinel;
+mod stream;
+mod tls;
+mod url;
+mod verifier;
+
+pub use access::Access;
+pub use dial::{Contacts, Dialer};
+pub use endpoint::{CertificateFiles, Endpoint, Host};
+pub use error::{ConnectionError, Stage};
+pub use login::{Answer, Login};
+pub use stream::Connection;

@@ -1,0 +1,117 @@
+//! Why TLS failed, in words that name the way out. Pure.
+
+use std::io;
+
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible,
+};
+
+use crate::escape::Escape;
+
+/// What is known on this side of a handshake that failed.
+pub struct Refusal<'a> {
+    /// Whether the client has shown a certificate.
+    pub has_identity: bool,
+    /// Authorities that could not be read.
+    pub unread: &'a [String],
+}
+
+impl Refusal<'_> {
+    pub fn is_tls(error: &io::Error) -> bool {
+        cause(error).is_some()
+    }
+
+    /// The sentence for an error of a handshake.
+    pub fn of(&self, error: &io::Error) -> String {
+        let Some(cause) = cause(error) else {
+            return match error.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe => {
+                    "it closes the connection when TLS begins. Does it speak TLS? Else the URL begins with redis://"
+                        .into()
+                }
+                _ => error.to_string(),
+            };
+        };
+        match cause {
+            Error::InvalidCertificate(error) => self.certificate(error),
+            Error::AlertReceived(alert) => self.alert(*alert),
+            Error::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge,
+            ) => "it speaks no TLS: the URL begins with redis:// then".into(),
+            Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => "it speaks neither TLS 1.2 nor 1.3".into(),
+            Error::InconsistentKeys(_) => "--redis-key is not the key of --redis-cert".into(),
+            other => Escape(&other.to_string()).to_string(),
+        }
+    }
+
+    fn certificate(&self, error: &CertificateError) -> String {
+        let sentence = match error {
+            CertificateError::UnknownIssuer => {
+                "the issuer of its certificate is not known here: give it with --redis-ca FILE, or with NODE_EXTRA_CA_CERTS"
+                    .into()
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => format!(
+                "its certificate is for {}, and not for {}: --redis-server-name tells another name to look for",
+                if presented.is_empty() { "no name".into() } else { presented.join(", ") },
+                expected.to_str(),
+            ),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired, or this machine's clock is wrong".into()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet, or this machine's clock is wrong".into()
+            }
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                "its certificate is signed in a way that is not supported here".into()
+            }
+            other => format!("its certificate can't be used: {other}"),
+        };
+        let sentence = Escape(&sentence).to_string();
+        if self.unread.is_empty() {
+            return sentence;
+        }
+        let unread = self.unread.join("; ");
+        format!("{sentence} ({})", Escape(&unread))
+    }
+
+    fn alert(&self, alert: AlertDescription) -> String {
+        use AlertDescription as Alert;
+        match alert {
+            Alert::CertificateRequired | Alert::HandshakeFailure if !self.has_identity => {
+                "it wants a certificate of the client: give one with --redis-cert and --redis-key"
+                    .into()
+            }
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::AccessDenied
+            | Alert::DecryptError
+                if self.has_identity =>
+            {
+                format!("it does not accept the certificate of --redis-cert ({alert:?})")
+            }
+            Alert::ProtocolVersion => "it has no version of TLS in common: 1.2 and 1.3 here".into(),
+            Alert::UnrecognisedName => {
+                "it does not know this name: --redis-server-name tells another".into()
+            }
+            alert => format!("it breaks off with the alert {alert:?}"),
+        }
+    }
+}
+
+/// What TLS has to say about an error of a stream.
+fn cause(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}

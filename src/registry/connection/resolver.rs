@@ -1,0 +1,175 @@
+//! Name resolution, as libc does it and without libc: a static glibc binary dies of its name service in
+//! images whose nsswitch.conf names a module of another glibc, and with it, as PID 1, the container.
+//!
+//! The questions are put by a DNS library's client. Its resolver is not used: it believes the first "no"
+//! of two servers that it asks at once, fails for all of resolv.conf where one search domain is odd, and
+//! throws a truncated answer away where TCP is blocked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hickory_net::NetError;
+use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
+use hickory_net::proto::rr::{Name, RecordType};
+use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_net::tcp::TcpClientStream;
+use hickory_net::udp::UdpClientStream;
+use hickory_net::xfer::{DnsHandle, DnsRequestSender};
+use tokio::time::sleep;
+
+use super::name_servers::{Answer, NameServers, in_hosts_file, settled};
+use crate::input::read_small;
+
+/// How long a name server is waited for before the next one is asked, too.
+const HEDGE: Duration = Duration::from_millis(200);
+/// What is read of /etc/hosts and of /etc/resolv.conf, in bytes.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What the system's files say.
+pub struct Resolver {
+    hosts: String,
+    pub servers: NameServers,
+}
+
+impl Resolver {
+    /// Reads the files; a missing one is as good as an empty one.
+    pub fn of_system() -> Self {
+        let read = |path| read_small(Path::new(path), MAX_FILE_BYTES).unwrap_or_default();
+        Self {
+            hosts: String::from_utf8_lossy(&read("/etc/hosts")).into_owned(),
+            servers: NameServers::new(&read("/etc/resolv.conf"), fastrand::usize(..)),
+        }
+    }
+
+    /// The addresses that need no name server: those of the hosts file, and of this machine by its
+    /// usual name (RFC 6761).
+    pub fn known(&self, host: &str) -> Vec<IpAddr> {
+        let found = in_hosts_file(&self.hosts, host);
+        if found.is_empty() && host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+            return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        }
+        found
+    }
+
+    /// Asks the name servers: one after the other, the next one also while one is slow. Addresses count
+    /// at once, whoever has them.
+    pub async fn ask(&self, name: &Name, kind: RecordType) -> Answer {
+        let servers = &self.servers.addresses;
+        let mut answers: Vec<Option<Answer>> = servers.iter().map(|_| None).collect();
+        let mut asked = FuturesUnordered::new();
+        let mut next = 0;
+        loop {
+            if let Some(server) = servers.get(next) {
+                let place = next;
+                asked.push(async move { (place, self.ask_one(*server, name, kind).await) });
+                next += 1;
+            }
+            let came = tokio::select! {
+                came = asked.next() => came,
+                () = sleep(HEDGE), if next < servers.len() => continue,
+            };
+            let Some((place, answer)) = came else {
+                return Answer::Failed(NetError::NoConnections);
+            };
+            if matches!(answer, Answer::Addresses(_)) {
+                return answer;
+            }
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = Some(answer);
+            }
+            if let Some(answer) = settled(&mut answers) {
+                return answer;
+            }
+        }
+    }
+
+    async fn ask_one(&self, server: SocketAddr, name: &Name, kind: RecordType) -> Answer {
+        let by_tcp = async || meaning(self.by_tcp(server, name, kind).await, kind);
+        if self.servers.use_vc {
+            return by_tcp().await;
+        }
+        match self.by_udp(server, name, kind).await {
+            Ok(response) if response.truncation => match by_tcp().await {
+                // What came is better than nothing.
+                Answer::Failed(error) => match meaning(Ok(response), kind) {
+                    answer @ Answer::Addresses(_) => answer,
+                    _ => Answer::Failed(error),
+                },
+                answer => answer,
+            },
+            response => meaning(response, kind),
+        }
+    }
+
+    async fn by_udp(
+        &self,
+        server: SocketAddr,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<DnsResponse, NetError> {
+        let NameServers { timeout, attempts, .. } = self.servers;
+        let mut stream = UdpClientStream::builder(server, TokioRuntimeProvider::default())
+            .with_timeout(Some(timeout * attempts.into()))
+            .with_max_retries(attempts - 1)
+            .with_os_port_selection(true)
+            .build();
+        first(stream.send_message(request(name, kind, timeout))).await
+    }
+
+    async fn by_tcp(
+        &self,
+        server: SocketAddr,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<DnsResponse, NetError> {
+        let timeout = self.servers.timeout;
+        let provider = TokioRuntimeProvider::default();
+        let exchange = TcpClientStream::exchange(server, None, timeout, None, provider).await?;
+        first(exchange.send(request(name, kind, timeout))).await
+    }
+}
+
+fn request(name: &Name, kind: RecordType, timeout: Duration) -> DnsRequest {
+    let mut options = DnsRequestOptions::default();
+    options.retry_interval = timeout;
+    DnsRequest::from_query(Query::query(name.clone(), kind), options)
+}
+
+async fn first(
+    mut answers: impl StreamExt<Item = Result<DnsResponse, NetError>> + Unpin,
+) -> Result<DnsResponse, NetError> {
+    answers.next().await.unwrap_or(Err(NetError::Timeout))
+}
+
+/// What a response says; SERVFAIL, REFUSED and what is odd are no answers.
+fn meaning(response: Result<DnsResponse, NetError>, kind: RecordType) -> Answer {
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return Answer::Failed(error),
+    };
+    let addresses: Vec<IpAddr> = response
+        .answers
+        .iter()
+        .filter(|record| record.record_type() == kind)
+        .filter_map(|record| record.data.ip_addr())
+        .collect();
+    match response.response_code {
+        ResponseCode::NoError if addresses.is_empty() => Answer::NoData,
+        ResponseCode::NoError => Answer::Addresses(addresses),
+        ResponseCode::NXDomain => Answer::NoSuchName,
+        code => Answer::Failed(NetError::Message(words(code))),
+    }
+}
+
+fn words(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::ServFail => "the name server says SERVFAIL",
+        ResponseCode::Refused => "the name server says REFUSED",
+        ResponseCode::FormErr => "the name server says FORMERR",
+        ResponseCode::NotImp => "the name server says NOTIMP",
+        _ => "the name server answers with an error",
+    }
+}

@@ -1,0 +1,309 @@
+//! From a REDIS_URL to an endpoint, in the dialects of the usual clients. Pure.
+//!
+//! The Redis library reads one host and one dialect, and where a password holds a `#`, `?` or `/` it takes
+//! what stands before that for the host, which then goes into a log line and a question to a name server.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use form_urlencoded::parse as pairs;
+use percent_encoding::percent_decode_str;
+
+use super::endpoint::{CertificateFiles, Endpoint, Host, Place};
+use super::login::{Login, Secret};
+use crate::clean::clean;
+
+const EXPECTED: &str = "expected redis://[user][:password@]host[:port][/database], rediss://, redis+unix:///path or redis+sentinel://host[:port]/master";
+const CUT: &str = "the host is cut off by a '#', '?', '/' or '@' of the user or the password: write it as %23, %3F, %2F or %40";
+const NO_HOST: &str = "what stands where the host should is none: expected names or addresses, each with a port from 1 to 65535 or none";
+const NO_DATABASE: &str = "what stands behind the host is no number of a database";
+const INSECURE: &str = "#insecure would send the password to anybody";
+const NO_MASTER: &str = "the Sentinels are not told which master is meant: expected redis+sentinel://host[:port]/master";
+const NO_SOCKET: &str = "the path of the socket is not absolute: expected redis+unix:///path";
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// Options of other clients that say nothing about where Redis is and who logs in.
+const NOT_OURS: [&str; 40] = [
+    "abortconnect",
+    "allowusernameinuri",
+    "autopipelining",
+    "blockingtimeout",
+    "clientname",
+    "client_name",
+    "commandtimeout",
+    "connecttimeout",
+    "connect_timeout",
+    "conn_max_idle_time",
+    "conn_max_lifetime",
+    "decode_responses",
+    "dial_timeout",
+    "enablereadycheck",
+    "encoding",
+    "family",
+    "health_check_interval",
+    "idle_timeout",
+    "keepalive",
+    "lazyconnect",
+    "max_connections",
+    "max_idle_conns",
+    "max_retries",
+    "maxretriesperrequest",
+    "min_idle_conns",
+    "min_retry_backoff",
+    "max_retry_backoff",
+    "pool_fifo",
+    "pool_size",
+    "pool_timeout",
+    "protocol",
+    "read_timeout",
+    "retry_on_timeout",
+    "single_connection_client",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_timeout",
+    "timeout",
+    "write_timeout",
+    "verbatim",
+];
+
+/// What kind of place a scheme names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Hosts,
+    Socket,
+    Sentinels,
+}
+
+impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    /// The reason of a refusal never repeats any of the URL.
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let url = with_scheme(clean(url));
+        let (scheme, rest) = url.split_once("://").ok_or(EXPECTED)?;
+        let (kind, tls) = kind(&scheme.to_ascii_lowercase()).ok_or(EXPECTED)?;
+        let parts = Parts::of(rest);
+        if parts.is_cut(kind) {
+            return Err(CUT);
+        }
+        let mut endpoint = Self {
+            place: place(kind, &parts)?,
+            tls,
+            login: login(&parts),
+            files: CertificateFiles::default(),
+            odd: Vec::new(),
+        };
+        if kind == Kind::Hosts {
+            endpoint.login.database = database(parts.path.trim_matches('/'))?;
+        } else if kind == Kind::Sentinels {
+            endpoint.login.database = database(parts.master_and_database()?.1)?;
+        }
+        for (name, value) in pairs(parts.query.as_bytes()) {
+            endpoint.heed(&name, &value)?;
+        }
+        match parts.fragment {
+            "" => Ok(endpoint),
+            "insecure" => Err(INSECURE),
+            _ if kind == Kind::Sentinels => Ok(endpoint),
+            _ => Err(CUT),
+        }
+    }
+}
+
+/// A URL's parts, as they stand there.
+struct Parts<'a> {
+    /// What stands before the last `@`, which is the one before the hosts; a password may hold others.
+    user: Option<&'a str>,
+    hosts: &'a str,
+    path: &'a str,
+    query: &'a str,
+    fragment: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(rest: &'a str) -> Self {
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, authority),
+        };
+        let (tail, fragment) = tail.split_once('#').unwrap_or((tail, ""));
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        Self { user, hosts, path, query, fragment }
+    }
+
+    /// Whether there is an `@` behind what was taken for the host: then that is a piece of a password.
+    fn is_cut(&self, kind: Kind) -> bool {
+        let is_odd = |option: &str| {
+            let name = option.split('=').next().unwrap_or_default();
+            option.contains('@') && !(option.contains('=') && is_known(name))
+        };
+        self.fragment.contains('@')
+            || self.query.split('&').any(is_odd)
+            || (kind != Kind::Socket && self.path.contains('@'))
+    }
+
+    /// The Sentinels' name of the master, and the database: `/master/0`, or `/0#master` as Lettuce has
+    /// it.
+    fn master_and_database(&self) -> Result<(&'a str, &'a str), &'static str> {
+        let path = self.path.trim_matches('/');
+        let (master, database) = match self.fragment {
+            "" => path.split_once('/').unwrap_or((path, "")),
+            master => (master, path),
+        };
+        if master.is_empty() { Err(NO_MASTER) } else { Ok((master, database)) }
+    }
+}
+
+/// `host:port` is what ioredis takes, too, and so are a path and a mere port.
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") {
+        url.into()
+    } else if let Some(rest) = url.strip_prefix("//") {
+        format!("redis://{rest}")
+    } else if url.starts_with('/') {
+        format!("redis+unix://{url}")
+    } else if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("redis://localhost:{url}")
+    } else {
+        format!("redis://{url}")
+    }
+}
+
+fn kind(scheme: &str) -> Option<(Kind, bool)> {
+    Some(match scheme {
+        "redis" | "valkey" | "tcp" => (Kind::Hosts, false),
+        "rediss" | "valkeys" | "redis+tls" | "redis+ssl" | "tls" => (Kind::Hosts, true),
+        "redis+unix" | "valkey+unix" | "unix" | "redis+socket" | "redis-socket" => {
+            (Kind::Socket, false)
+        }
+        "redis+sentinel" | "valkey+sentinel" | "redis-sentinel" => (Kind::Sentinels, false),
+        "rediss+sentinel" | "valkeys+sentinel" | "rediss-sentinel" => (Kind::Sentinels, true),
+        _ => return None,
+    })
+}
+
+fn place(kind: Kind, parts: &Parts) -> Result<Place, &'static str> {
+    match kind {
+        Kind::Socket if parts.hosts.is_empty() && parts.path.len() > 1 => {
+            Ok(Place::Unix(PathBuf::from(decoded(parts.path))))
+        }
+        Kind::Socket => Err(NO_SOCKET),
+        Kind::Hosts => Ok(Place::Hosts(hosts(parts.hosts, REDIS_PORT)?)),
+        Kind::Sentinels => Ok(Place::Sentinels {
+            hosts: hosts(parts.hosts, SENTINEL_PORT)?,
+            master: decoded(parts.master_and_database()?.0),
+        }),
+    }
+}
+
+fn login(parts: &Parts) -> Login {
+    let (user, password) = match parts.user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+        Some((user, password)) => (decoded(user), percent_decode_str(password).collect()),
+        None => (String::new(), Vec::new()),
+    };
+    Login {
+        user: Some(user).filter(|user| !user.is_empty()),
+        password: Some(Secret(password)).filter(|Secret(password)| !password.is_empty()),
+        database: 0,
+    }
+}
+
+fn hosts(text: &str, default_port: u16) -> Result<Vec<Host>, &'static str> {
+    text.split(',').map(|host| read_host(clean(host), default_port).ok_or(NO_HOST)).collect()
+}
+
+fn read_host(text: &str, default_port: u16) -> Option<Host> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (address, port.strip_prefix(':').or(port.is_empty().then_some(""))?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let is_name = |name: &str| {
+        name.len() <= 255 && name.chars().all(|char| char.is_alphanumeric() || "-_.".contains(char))
+    };
+    let port = match port {
+        "" => default_port,
+        port => port.parse().ok().filter(|port| *port != 0)?,
+    };
+    // A URL without a host means this one, to the usual clients.
+    let name = if name.is_empty() { "localhost" } else { name };
+    (text.starts_with('[') || is_name(name)).then(|| Host { name: name.to_owned(), port })
+}
+
+fn database(text: &str) -> Result<u32, &'static str> {
+    if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| NO_DATABASE) }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether an option of a URL is understood, or known not to concern a shim.
+fn is_known(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    OURS.contains(&name.as_str()) || NOT_OURS.contains(&name.as_str())
+}
+
+const OURS: [&str; 16] = [
+    "db",
+    "database",
+    "virtualdb",
+    "user",
+    "username",
+    "pass",
+    "password",
+    "ssl",
+    "tls",
+    "usessl",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "insecure",
+];
+
+impl Endpoint {
+    /// One option behind the `?`.
+    fn heed(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "");
+        let file = Some(PathBuf::from(value));
+        match name.to_ascii_lowercase().as_str() {
+            "db" | "database" | "virtualdb" => self.login.database = database(value)?,
+            "user" | "username" => self.login.user = Some(value.to_owned()),
+            "pass" | "password" => {
+                self.login.password = Some(Secret(value.as_bytes().to_vec()));
+            }
+            "ssl" | "tls" | "usessl" if on => self.tls = true,
+            "ssl" | "tls" | "usessl" if self.tls => {
+                self.odd.push("asks for TLS and for none: it is used".into());
+            }
+            "ssl" | "tls" | "usessl" => {}
+            "ssl_ca_certs" => self.files.ca = file,
+            "ssl_certfile" => self.files.cert = file,
+            "ssl_keyfile" => self.files.key = file,
+            "insecure" if on => return Err(INSECURE),
+            "insecure" => {}
+            "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
+            "ssl_check_hostname" if on => {}
+            "ssl_cert_reqs" | "ssl_check_hostname" => self.odd.push(format!(
+                "asks with {name} for a server that is not checked: it is checked all the same"
+            )),
+            known if NOT_OURS.contains(&known) => {}
+            // No more of it than what looks like a name.
+            other => {
+                let looks_like_one = other.len() <= 32
+                    && other.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                let name = if looks_like_one { name } else { "of another kind" };
+                self.odd.push(format!("has an option that is not known here: {name}"));
+            }
+        }
+        Ok(())
+    }
+}
