@@ -63,9 +63,13 @@ pub fn publish(prefix: &KeyPrefix, of: &[WorkerType], git_sha: &str, by: &str, a
     // It holds nothing that can't be expressed.
     let text = serde_json::to_string(&stored).unwrap_or_default();
     let hset = |field| cmd("HSET").arg(expected_key(prefix)).arg(field).arg(&text).clone();
+    let fields = fields(of);
+    if let [field] = fields[..] {
+        return vec![hset(field)];
+    }
     // Field by field, which every Redis takes, and all of them or none.
     let mut batch = vec![cmd("MULTI")];
-    batch.extend(fields(of).into_iter().map(hset));
+    batch.extend(fields.into_iter().map(hset));
     batch.push(cmd("EXEC"));
     batch
 }

@@ -146,11 +146,10 @@ impl Task {
     /// Registers and keeps registered until the supervisor says what to do instead.
     async fn serve(&self, channel: UnixStream) -> io::Result<()> {
         let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
-        let stay = async {
+        let mut stay = Box::pin(async {
             let mut state = self.register_first(&mut reports).await;
             self.stay(&mut state, &mut reports).await
-        };
-        tokio::pin!(stay);
+        });
         let order = loop {
             let order = tokio::select! {
                 biased;
@@ -171,7 +170,8 @@ impl Task {
             _ => None,
         };
         self.is_leaving.set(true);
-        // An attempt in hand was dropped by this, and may have written before.
+        // An attempt in hand goes with it, and may have written before.
+        drop(stay);
         if self.client.has_reached_redis() {
             let _ = match (order, end) {
                 (Ok(ROLL_BACK), _) => self.client.roll_back(LEAVE_LIMIT).await,
