@@ -22,7 +22,7 @@ pub struct Client {
     /// Where Redis was when this was last known, without user and password.
     redis: RefCell<String>,
     /// Whether any attempt has come as far as to write.
-    has_reached_redis: Cell<bool>,
+    has_written: Cell<bool>,
     life: Cell<Life>,
     prefix: KeyPrefix,
     worker_type: WorkerType,
@@ -49,7 +49,7 @@ impl Client {
             redis: RefCell::new(access.to_string()),
             session: Mutex::new(Session::new(access)),
             entry,
-            has_reached_redis: Cell::new(false),
+            has_written: Cell::new(false),
             life: Cell::default(),
             clock: Cell::new(None),
         }
@@ -70,8 +70,15 @@ impl Client {
         self.life.get().is_draining
     }
 
-    pub fn has_reached_redis(&self) -> bool {
-        self.has_reached_redis.get()
+    pub fn has_written(&self) -> bool {
+        self.has_written.get()
+    }
+
+    /// Has Redis forget the instance right after what an attempt that was dropped has sent, whenever it
+    /// comes to that: no late write brings the instance back. Gives what has to be held until the end.
+    pub async fn follow_up(&self) -> impl Sized + use<> {
+        let gone = [self.entry.delete_last_seen(), self.entry.delete_instance()];
+        self.session.lock().await.follow_up(&gone).await
     }
 
     /// Where Redis is, without user and password.
@@ -86,7 +93,7 @@ impl Client {
     ) -> Result<T, ConnectionError> {
         let mut session = self.session.lock().await;
         let reached = session.within(limit, async |redis: &mut Session| {
-            self.has_reached_redis.set(true);
+            self.has_written.set(true);
             talk(redis).await
         });
         let reached = reached.await;
@@ -220,10 +227,9 @@ impl Client {
     /// What failed within the limit.
     pub async fn roll_back(&self, limit: Duration) -> Result<(), ConnectionError> {
         let entry = &self.entry;
-        let gone = vec![entry.delete_last_seen(), entry.delete_instance()];
-        let _held = self.session.lock().await.follow_up(&gone).await;
         self.reach(limit, async |redis: &mut Session| {
-            let batches = [gone.as_slice(), &[entry.watch_version()]].concat();
+            let batches =
+                vec![entry.delete_last_seen(), entry.delete_instance(), entry.watch_version()];
             let mut replies = redis.send(batches).await?;
             let watched = replies.pop();
             redis.all_ok(replies)?;
@@ -250,8 +256,10 @@ impl Client {
         let elapsed = |(then, heard): (u64, Instant)| then.saturating_add(in_ms(heard.elapsed()));
         let now = self.clock.get().map_or(0, elapsed);
         let departure = self.entry.departure(end, self.is_draining(), now);
-        let gone = [self.entry.delete_last_seen(), self.entry.delete_instance()];
-        let _held = self.session.lock().await.follow_up(&gone).await;
+        if !self.session.lock().await.has_been_answered() {
+            // It would be waited for in vain.
+            return Ok(());
+        }
         self.reach(limit, async |redis: &mut Session| {
             let left = self.entry.write_left(&departure);
             let replies = redis.send(vec![left.clone(), self.entry.delete_last_seen()]).await?;

@@ -33,6 +33,8 @@ pub struct Session {
     /// took too long, they stay until the next one.
     nodes: Vec<Node>,
     has_warned: bool,
+    /// Whether any reply has ever come.
+    has_been_answered: bool,
 }
 
 struct Node {
@@ -54,7 +56,18 @@ struct Pending {
 impl Session {
     pub fn new(access: Access) -> Self {
         let stage = Cell::new(Stage::Resolving);
-        Self { access, stage, endpoint: None, nodes: Vec::new(), has_warned: false }
+        Self {
+            access,
+            stage,
+            endpoint: None,
+            nodes: Vec::new(),
+            has_warned: false,
+            has_been_answered: false,
+        }
+    }
+
+    pub fn has_been_answered(&self) -> bool {
+        self.has_been_answered
     }
 
     pub fn access(&self) -> &Access {
@@ -322,13 +335,19 @@ impl Session {
             };
             if *is_logged_in {
                 let (replies, error) = connection.exchange(commands.iter().copied()).await;
+                self.has_been_answered |= !replies.is_empty();
                 return self.whole(replies, error);
             }
             let first = login.commands();
             let rest = if login.database == 0 { commands } else { &[] };
-            let (mut replies, error) =
-                connection.exchange(first.iter().chain(rest.iter().copied())).await;
+            let all = first.iter().chain(rest.iter().copied());
+            // What follows a refused login need not be waited for.
+            let is_refused = |replies: &[Value]| {
+                !first.is_empty() && login.answer(replies.first()) == Answer::Refused
+            };
+            let (mut replies, error) = connection.exchange_until(all, is_refused).await;
             *is_logged_in = true;
+            self.has_been_answered |= !replies.is_empty();
             let rest = replies.split_off(first.len().min(replies.len()));
             match login.answer(replies.first()) {
                 Answer::NoUsers => {

@@ -172,7 +172,8 @@ impl Task {
         self.is_leaving.set(true);
         // An attempt in hand goes with it, and may have written before.
         drop(stay);
-        if self.client.has_reached_redis() {
+        if self.client.has_written() {
+            let _held = self.client.follow_up().await;
             let _ = match (order, end) {
                 (Ok(ROLL_BACK), _) => self.client.roll_back(LEAVE_LIMIT).await,
                 (_, Some(end)) => self.client.deregister(end, LEAVE_LIMIT).await,

@@ -53,12 +53,21 @@ impl Connection {
         &mut self,
         commands: impl IntoIterator<Item = &'c Cmd>,
     ) -> (Vec<Value>, Option<io::Error>) {
+        self.exchange_until(commands, |_| false).await
+    }
+
+    /// The same, with no more replies than tell enough.
+    pub async fn exchange_until<'c>(
+        &mut self,
+        commands: impl IntoIterator<Item = &'c Cmd>,
+        is_enough: impl Fn(&[Value]) -> bool,
+    ) -> (Vec<Value>, Option<io::Error>) {
         let of_others = self.owed;
         self.append(commands);
         let (mut replies, mut others) = (Vec::new(), of_others);
         let Self { reader, writer, replies: decoder, outgoing, owed } = self;
         let read = async {
-            while *owed > 0 {
+            while *owed > 0 && !is_enough(&replies) {
                 let reply = parse_redis_value_async(decoder, reader).await.map_err(as_io)?;
                 *owed -= 1;
                 if others > 0 {
