@@ -230,7 +230,7 @@ impl Session {
             Some(endpoint) => endpoint.login.redact(text.trim()),
             None => text,
         };
-        let text = Escape(&redacted).to_string();
+        let text = Escape(redacted.trim_end_matches('.')).to_string();
         let is_about_login =
             matches!(code, "WRONGPASS" | "NOAUTH") || detail.contains("invalid password");
         match is_about_login {
@@ -343,7 +343,9 @@ impl Session {
             let all = first.iter().chain(rest.iter().copied());
             // What follows a refused login need not be waited for.
             let is_refused = |replies: &[Value]| {
-                !first.is_empty() && login.answer(replies.first()) == Answer::Refused
+                !first.is_empty()
+                    && login.answer(replies.first()) == Answer::Refused
+                    && !may_be_open(replies, first.len())
             };
             let (mut replies, error) = connection.exchange_until(all, is_refused).await;
             *is_logged_in = true;
@@ -355,11 +357,17 @@ impl Session {
                     self.forget_user();
                     continue;
                 }
-                Answer::Needless => self.warn_of_password(),
+                Answer::Needless => {
+                    self.warn_of_password("asks for no password, and REDIS_URL has one")
+                }
+                // The login came to nothing, and what followed it was done.
+                Answer::Refused if rest.first().is_some_and(|reply| !is_error(reply)) => {
+                    self.warn_of_password("refuses the login and lets everybody in");
+                }
                 Answer::Refused | Answer::Welcome => {
                     // Whatever else is wrong with one of them.
-                    let is_password = |reply: &&Value| matches!(reply, Value::ServerError(_));
-                    if let Some(Value::ServerError(error)) = replies.iter().find(is_password) {
+                    let wrong = replies.iter().find(|reply| is_error(reply));
+                    if let Some(Value::ServerError(error)) = wrong {
                         return Err(
                             self.complaint(error.code(), error.details().unwrap_or_default())
                         );
@@ -382,13 +390,10 @@ impl Session {
         }
     }
 
-    fn warn_of_password(&mut self) {
+    fn warn_of_password(&mut self, it_does_so: &str) {
         if !mem::replace(&mut self.has_warned, true) {
             let redis = self.access.to_string();
-            warn!(
-                redis,
-                "Redis at {redis} asks for no password, and REDIS_URL has one: going on without"
-            );
+            warn!(redis, "Redis at {redis} {it_does_so}: going on without");
         }
     }
 
@@ -416,6 +421,18 @@ impl Session {
             _ => ConnectionError::Broken(error),
         })
     }
+}
+
+fn is_error(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(_))
+}
+
+/// Whether a server that refuses a login, of whose commands so many are the login, may let in everybody:
+/// what it says to the next one tells.
+fn may_be_open(replies: &[Value], login: usize) -> bool {
+    let is_wrong =
+        matches!(replies.first(), Some(Value::ServerError(error)) if error.code() == "WRONGPASS");
+    is_wrong && !replies.get(login).is_some_and(is_error)
 }
 
 fn is_asking(command: &Cmd) -> bool {

@@ -109,6 +109,21 @@ pub fn settled(answers: &mut [Option<Answer>]) -> Option<Answer> {
     None
 }
 
+/// Takes those for failed that have not answered before a "no" came, and gives their places.
+pub fn give_up(answers: &mut [Option<Answer>]) -> Vec<usize> {
+    let is_no =
+        |answer: &Option<Answer>| matches!(answer, Some(Answer::NoData | Answer::NoSuchName));
+    let first_no = answers.iter().position(is_no).unwrap_or(answers.len());
+    let mut silent = Vec::new();
+    for (place, answer) in answers.iter_mut().enumerate().take(first_no) {
+        if answer.is_none() {
+            *answer = Some(Answer::Failed(NetError::Timeout));
+            silent.push(place);
+        }
+    }
+    silent
+}
+
 /// The addresses that a hosts file has for a name; hosts(5).
 pub fn in_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
     let host = host.trim_end_matches('.');
@@ -126,7 +141,7 @@ mod tests {
 
     use hickory_net::NetError;
 
-    use super::{Answer, NameServers, in_hosts_file, settled};
+    use super::{Answer, NameServers, give_up, in_hosts_file, settled};
 
     fn names(resolv_conf: &str, host: &str) -> Vec<String> {
         let servers = NameServers::new(resolv_conf.as_bytes(), 0);
@@ -188,6 +203,13 @@ mod tests {
             assert!(matches!(settled(answers), Some(Answer::NoSuchName)));
         }
         assert!(matches!(settled(&mut [failed(), failed()]), Some(Answer::Failed(_))));
+    }
+
+    #[test]
+    fn those_before_a_no_are_waited_for_only_so_long() {
+        let mut answers = [None, Some(Answer::NoSuchName), None];
+        assert_eq!(give_up(&mut answers), [0]);
+        assert!(matches!(settled(&mut answers), Some(Answer::NoSuchName)));
     }
 
     #[test]

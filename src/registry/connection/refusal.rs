@@ -10,8 +10,10 @@ use crate::escape::Escape;
 
 /// What is known on this side of a handshake that failed.
 pub struct Refusal<'a> {
-    /// Whether the client has shown a certificate.
+    /// Whether the client has a certificate to show.
     pub has_identity: bool,
+    /// Whether the server has asked for one.
+    pub was_asked: bool,
     /// Authorities that could not be read.
     pub unread: &'a [String],
 }
@@ -85,9 +87,14 @@ impl Refusal<'_> {
     fn alert(&self, alert: AlertDescription) -> String {
         use AlertDescription as Alert;
         match alert {
-            Alert::CertificateRequired | Alert::HandshakeFailure if !self.has_identity => {
+            Alert::CertificateRequired | Alert::HandshakeFailure | Alert::BadCertificate
+                if self.was_asked && !self.has_identity =>
+            {
                 "it wants a certificate of the client: give one with --redis-cert and --redis-key"
                     .into()
+            }
+            Alert::HandshakeFailure => {
+                "it and the shim have no cipher, curve or kind of key in common".into()
             }
             Alert::CertificateRequired
             | Alert::BadCertificate

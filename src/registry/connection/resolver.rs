@@ -5,8 +5,12 @@
 //! of two servers that it asks at once, fails for all of resolv.conf where one search domain is odd, and
 //! throws a truncated answer away where TCP is blocked.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,17 +18,21 @@ use futures_util::stream::FuturesUnordered;
 use hickory_net::NetError;
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
 use hickory_net::proto::rr::{Name, RecordType};
-use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_net::runtime::{RuntimeProvider, TokioRuntimeProvider};
 use hickory_net::tcp::TcpClientStream;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle, DnsRequestSender};
-use tokio::time::sleep;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::name_servers::{Answer, NameServers, in_hosts_file, settled};
+use super::name_servers::{Answer, NameServers, give_up, in_hosts_file, settled};
 use crate::input::read_small;
 
 /// How long a name server is waited for before the next one is asked, too.
 const HEDGE: Duration = Duration::from_millis(200);
+/// How much longer the servers before one that says "no" are waited for: with the whole time that libc
+/// gives them, 10 s, no attempt here would ever come past one that is dead.
+const LAST_CALL: Duration = Duration::from_millis(700);
 /// What is read of /etc/hosts and of /etc/resolv.conf, in bytes.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -32,6 +40,8 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub struct Resolver {
     hosts: String,
     pub servers: NameServers,
+    /// The places of the servers that were waited for in vain.
+    silent: RefCell<BTreeSet<usize>>,
 }
 
 impl Resolver {
@@ -41,6 +51,7 @@ impl Resolver {
         Self {
             hosts: String::from_utf8_lossy(&read("/etc/hosts")).into_owned(),
             servers: NameServers::new(&read("/etc/resolv.conf"), fastrand::usize(..)),
+            silent: RefCell::default(),
         }
     }
 
@@ -60,22 +71,33 @@ impl Resolver {
         let servers = &self.servers.addresses;
         let mut answers: Vec<Option<Answer>> = servers.iter().map(|_| None).collect();
         let mut asked = FuturesUnordered::new();
-        let mut next = 0;
+        let (mut next, mut last_call) = (0, None);
         loop {
-            if let Some(server) = servers.get(next) {
+            while let (Some(server), Some(answer)) = (servers.get(next), answers.get_mut(next)) {
                 let place = next;
                 asked.push(async move { (place, self.ask_one(*server, name, kind).await) });
                 next += 1;
+                if !self.silent.borrow().contains(&place) {
+                    break;
+                }
+                *answer = Some(Answer::Failed(NetError::Timeout));
             }
             let came = tokio::select! {
                 came = asked.next() => came,
                 () = sleep(HEDGE), if next < servers.len() => continue,
+                () = sleep_until(last_call.unwrap_or_else(Instant::now)), if last_call.is_some() => {
+                    self.silent.borrow_mut().extend(give_up(&mut answers));
+                    return settled(&mut answers).unwrap_or(Answer::Failed(NetError::Timeout));
+                }
             };
             let Some((place, answer)) = came else {
                 return Answer::Failed(NetError::NoConnections);
             };
             if matches!(answer, Answer::Addresses(_)) {
                 return answer;
+            }
+            if !matches!(answer, Answer::Failed(_)) {
+                last_call = last_call.or(Some(Instant::now() + LAST_CALL));
             }
             if let Some(slot) = answers.get_mut(place) {
                 *slot = Some(answer);
@@ -111,9 +133,9 @@ impl Resolver {
         kind: RecordType,
     ) -> Result<DnsResponse, NetError> {
         let NameServers { timeout, attempts, .. } = self.servers;
-        let mut stream = UdpClientStream::builder(server, TokioRuntimeProvider::default())
+        let mut stream = UdpClientStream::builder(server, Sockets::default())
             .with_timeout(Some(timeout * attempts.into()))
-            .with_max_retries(attempts - 1)
+            .with_max_retries(attempts)
             .with_os_port_selection(true)
             .build();
         first(stream.send_message(request(name, kind, timeout))).await
@@ -126,9 +148,47 @@ impl Resolver {
         kind: RecordType,
     ) -> Result<DnsResponse, NetError> {
         let timeout = self.servers.timeout;
-        let provider = TokioRuntimeProvider::default();
-        let exchange = TcpClientStream::exchange(server, None, timeout, None, provider).await?;
+        // It stops what it has started when it is dropped.
+        let sockets = Sockets::default();
+        let exchange =
+            TcpClientStream::exchange(server, None, timeout, None, sockets.clone()).await?;
         first(exchange.send(request(name, kind, timeout))).await
+    }
+}
+
+/// The runtime's sockets, where UDP's hear at once that nobody listens: as libc's they are connected.
+#[derive(Clone, Default)]
+struct Sockets(TokioRuntimeProvider);
+
+impl RuntimeProvider for Sockets {
+    type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
+    type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
+    type Udp = <TokioRuntimeProvider as RuntimeProvider>::Udp;
+    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+
+    fn create_handle(&self) -> Self::Handle {
+        self.0.create_handle()
+    }
+
+    fn connect_tcp(
+        &self,
+        server: SocketAddr,
+        own: Option<SocketAddr>,
+        timeout: Option<Duration>,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Tcp>>>> {
+        self.0.connect_tcp(server, own, timeout)
+    }
+
+    fn bind_udp(
+        &self,
+        own: SocketAddr,
+        server: SocketAddr,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
+        Box::pin(async move {
+            let socket = UdpSocket::bind(own).await?;
+            socket.connect(server).await?;
+            Ok(socket)
+        })
     }
 }
 

@@ -3,16 +3,18 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
-use super::certificates::{Roots, identity};
+use super::certificates::{Identity, Roots, identity};
 use super::ecdsa::provider;
 use super::endpoint::CertificateFiles;
 use super::error::ConnectionError;
@@ -23,7 +25,7 @@ use super::verifier::Verifier;
 pub struct Trust {
     provider: Arc<CryptoProvider>,
     roots: Arc<WebPkiServerVerifier>,
-    anchors: Arc<tokio_rustls::rustls::RootCertStore>,
+    anchors: Arc<RootCertStore>,
     files: CertificateFiles,
     unread: Vec<String>,
 }
@@ -66,27 +68,63 @@ impl Trust {
         let Some(first) = names.first().cloned() else {
             return Err(ConnectionError::Tls("the server has no name to check".into()));
         };
-        let identity = identity(&self.files)?;
-        let refusal = Refusal { has_identity: identity.is_some(), unread: &self.unread };
+        let own = Arc::new(OwnCertificate::new(identity(&self.files)?, &self.provider)?);
+        let refusal = |error: &io::Error| {
+            let has_identity = own.certificate.is_some();
+            let was_asked = own.was_asked.load(Ordering::Relaxed);
+            ConnectionError::Tls(
+                Refusal { has_identity, was_asked, unread: &self.unread }.of(error),
+            )
+        };
         let verifier = Verifier::new(self.roots.clone(), self.anchors.clone(), names);
         let config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
-            .map(|config| config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
-            .and_then(|config| match identity {
-                Some((chain, key)) => config.with_client_auth_cert(chain, key),
-                None => Ok(config.with_no_client_auth()),
-            })
-            .map_err(|error| ConnectionError::Tls(refusal.of(&io::Error::other(error))))?;
+            .map_err(|error| refusal(&io::Error::other(error)))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(own.clone());
         let connector = TlsConnector::from(Arc::new(config));
-        let agreed = connector.connect(first, stream).await;
-        agreed.map_err(|error| ConnectionError::Tls(refusal.of(&error)))
+        connector.connect(first, stream).await.map_err(|error| refusal(&error))
     }
 
     /// What an error after the handshake has to do with TLS, if anything: TLS 1.3 tells a client only then
     /// that its certificate is not liked.
     pub fn refusal(&self, error: &io::Error) -> Option<String> {
-        let refusal = Refusal { has_identity: self.files.cert.is_some(), unread: &self.unread };
+        let has_identity = self.files.cert.is_some();
+        // What a server has to say after the handshake is about that.
+        let refusal = Refusal { has_identity, was_asked: true, unread: &self.unread };
         Refusal::is_tls(error).then(|| refusal.of(error))
+    }
+}
+
+/// The client's certificate, and whether the server has asked for it.
+#[derive(Debug)]
+struct OwnCertificate {
+    certificate: Option<Arc<CertifiedKey>>,
+    was_asked: AtomicBool,
+}
+
+impl OwnCertificate {
+    fn new(identity: Option<Identity>, provider: &CryptoProvider) -> Result<Self, ConnectionError> {
+        let certified = identity
+            .map(|(chain, key)| CertifiedKey::from_der(chain, key, provider).map(Arc::new))
+            .transpose();
+        let certificate = certified.map_err(|error| {
+            let nothing = Refusal { has_identity: true, was_asked: false, unread: &[] };
+            ConnectionError::Tls(nothing.of(&io::Error::other(error)))
+        })?;
+        Ok(Self { certificate, was_asked: AtomicBool::new(false) })
+    }
+}
+
+impl ResolvesClientCert for OwnCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.certificate.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificate.is_some()
     }
 }
 

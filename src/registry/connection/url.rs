@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use form_urlencoded::parse as pairs;
 use percent_encoding::percent_decode_str;
+use url::form_urlencoded::parse as pairs;
 
 use super::endpoint::{CertificateFiles, Endpoint, Host, Place};
 use super::login::{Login, Secret};
@@ -107,7 +107,10 @@ impl FromStr for Endpoint {
             "" => Ok(endpoint),
             "insecure" => Err(INSECURE),
             _ if kind == Kind::Sentinels => Ok(endpoint),
-            _ => Err(CUT),
+            _ => {
+                endpoint.odd.push("has a part behind a '#', which doesn't count".into());
+                Ok(endpoint)
+            }
         }
     }
 }
@@ -231,9 +234,16 @@ fn read_host(text: &str, default_port: u16) -> Option<Host> {
         "" => default_port,
         port => port.parse().ok().filter(|port| *port != 0)?,
     };
-    // A URL without a host means this one, to the usual clients.
-    let name = if name.is_empty() { "localhost" } else { name };
-    (text.starts_with('[') || is_name(name)).then(|| Host { name: name.to_owned(), port })
+    if text.starts_with('[') {
+        return Some(Host { name: name.to_owned(), port });
+    }
+    match url::Host::parse(name) {
+        // An address in one of the ways that libc reads, such as 127.1.
+        Ok(url::Host::Ipv4(address)) => Some(Host { name: address.to_string(), port }),
+        // A URL without a host means this one, to the usual clients.
+        _ if name.is_empty() => Some(Host { name: "localhost".into(), port }),
+        _ => is_name(name).then(|| Host { name: name.to_owned(), port }),
+    }
 }
 
 fn database(text: &str) -> Result<u32, &'static str> {
