@@ -293,6 +293,9 @@ fn complaints(rows: &[Row], found: &[Found], judged: [bool; 3]) -> Vec<String> {
                 complaints.push(format!("{name}: expected {expected}, found {seen}: {text}"));
             }
         }
+        if found.said[3].starts_with(clients::FAILED) {
+            complaints.push(format!("{}: no worker ran: {}", row.name, found.said[3]));
+        }
         let some_connect = found.clients.contains(&Verdict::Connects);
         if some_connect && found.shim != Verdict::Connects && row.reason.is_none() {
             complaints.push(format!("{}: the shim is behind", row.name));
