@@ -122,9 +122,9 @@ fn a_redis_that_drips_a_byte_a_second_is_harmless() {
 #[test]
 fn a_wrong_password_is_harmless() {
     let redis = Redis::with(["--requirepass", "another"]);
-    assert_harmless(&at(redis.port), "authentication failed", as_it_is);
+    assert_harmless(&at(redis.port), "the login is refused: WRONGPASS", as_it_is);
     let url = format!("redis://:{ESCAPED}@127.0.0.1:{}", redis.port);
-    assert_harmless(&url, "authentication failed", as_it_is);
+    assert_harmless(&url, "AUTH", as_it_is);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_password_that_the_server_quotes_is_not_repeated() {
     for port in [quotes, redis.port] {
         for password in [ESCAPED, &long] {
             let url = format!("redis://worker:{password}@127.0.0.1:{port}");
-            assert_harmless(&url, "authentication failed", as_it_is);
+            assert_harmless(&url, "AUTH", as_it_is);
             // The third version of the protocol logs in with HELLO.
             assert_harmless(&format!("{url}/?protocol=resp3"), "127.0.0.1", as_it_is);
         }

@@ -23,13 +23,15 @@ use hickory_net::tcp::TcpClientStream;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle, DnsRequestSender};
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::name_servers::{Answer, NameServers, give_up, in_hosts_file, settled};
 use crate::input::read_small;
 
 /// How long a name server is waited for before the next one is asked, too.
 const HEDGE: Duration = Duration::from_millis(200);
+/// How long the whole of an answer is waited for whose beginning is there.
+const TCP_LIMIT: Duration = Duration::from_millis(300);
 /// How much longer the servers before one that says "no" are waited for: with the whole time that libc
 /// gives them, 10 s, no attempt here would ever come past one that is dead.
 const LAST_CALL: Duration = Duration::from_millis(700);
@@ -114,13 +116,13 @@ impl Resolver {
             return by_tcp().await;
         }
         match self.by_udp(server, name, kind).await {
-            Ok(response) if response.truncation => match by_tcp().await {
-                // What came is better than nothing.
-                Answer::Failed(error) => match meaning(Ok(response), kind) {
-                    answer @ Answer::Addresses(_) => answer,
-                    _ => Answer::Failed(error),
+            Ok(response) if response.truncation => match meaning(Ok(response), kind) {
+                // What came is better than nothing, and than to wait for long.
+                Answer::Addresses(some) => match timeout(TCP_LIMIT, by_tcp()).await {
+                    Ok(Answer::Addresses(all)) => Answer::Addresses(all),
+                    _ => Answer::Addresses(some),
                 },
-                answer => answer,
+                _ => by_tcp().await,
             },
             response => meaning(response, kind),
         }

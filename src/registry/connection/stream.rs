@@ -84,7 +84,11 @@ impl Connection {
             // What can't be written may have been answered before: the server has hung up.
             Either::Right((_, read)) => read.await,
         };
-        (replies, end.err())
+        let error = end.err().map(|error| match self.reader.limit() {
+            0 => io::Error::other("it says more than is read of it"),
+            _ => error,
+        });
+        (replies, error)
     }
 
     /// Sends commands behind those that are on their way, and waits for no reply.

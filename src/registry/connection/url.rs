@@ -317,3 +317,131 @@ impl Endpoint {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        CUT, Endpoint, INSECURE, NO_DATABASE, NO_HOST, NO_MASTER, NO_SOCKET, Place, Secret,
+    };
+
+    fn read(url: &str) -> Endpoint {
+        url.parse().unwrap_or_else(|reason| panic!("{url}: {reason}"))
+    }
+
+    #[test]
+    fn an_endpoint_shows_neither_user_nor_password() {
+        for (url, shown) in [
+            ("redis://user:hunter2@redis.internal/3", "redis.internal:6379"),
+            ("rediss://:hunter2@10.0.0.1:6380", "10.0.0.1:6380"),
+            ("redis://[::1]:7000", "[::1]:7000"),
+            ("redis+unix:///run/redis.sock?pass=hunter2&db=1", "/run/redis.sock"),
+            ("redis://:hunter2@a:1,b", "a:1,b:6379"),
+            ("redis+sentinel://:hunter2@a,b:1/main/2", "a:26379,b:1/main"),
+        ] {
+            let endpoint = read(url);
+            assert_eq!(endpoint.to_string(), shown);
+            assert!(!format!("{endpoint:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_usual_clients_dialects_name_the_same_place() {
+        for url in [
+            "redis://localhost:6379/0",
+            "redis://localhost",
+            "REDIS://localhost/",
+            "redis://",
+            "redis://:6379",
+            "valkey://localhost",
+            "tcp://localhost",
+            "localhost:6379",
+            "//localhost",
+            "6379",
+            " \"redis://localhost\"\r\n",
+            "redis://localhost?db=0&socket_timeout=5",
+            "redis://localhost?ssl=false",
+        ] {
+            assert_eq!(read(url), read("redis://localhost:6379"), "{url}");
+        }
+        for url in [
+            "valkeys://h",
+            "redis+tls://h",
+            "redis+ssl://h",
+            "redis://h?ssl=true",
+            "redis://h?tls=1",
+            "rediss://h?ssl_cert_reqs=required",
+        ] {
+            assert_eq!(read(url), read("rediss://h"), "{url}");
+        }
+        for url in ["unix:///r.sock", "redis+socket:///r.sock", "redis-socket:///r.sock", "/r.sock"]
+        {
+            assert_eq!(read(url), read("redis+unix:///r.sock"), "{url}");
+        }
+        for url in ["redis-sentinel://a,b/0#main", "redis+sentinel://a,b/main/"] {
+            assert_eq!(read(url), read("redis+sentinel://a,b/main/0"), "{url}");
+        }
+        assert_eq!(read("redis://127.1"), read("redis://127.0.0.1"));
+    }
+
+    #[test]
+    fn the_login_is_decoded_and_a_password_may_hold_what_does_not_cut_the_host_off() {
+        for (url, user, password, database) in [
+            ("redis://me:s3cr%2Ft-p%40ss@h/3", Some("me"), "s3cr/t-p@ss", 3),
+            ("redis://:p@ss@h", None, "p@ss", 0),
+            ("redis://:a:b+c&d=e%@h", None, "a:b+c&d=e%", 0),
+            ("redis://h?username=me&password=p%40s+s&db=2", Some("me"), "p@s s", 2),
+            ("unix://me:pw@/r.sock?db=1", Some("me"), "pw", 1),
+        ] {
+            let login = read(url).login;
+            assert_eq!(login.user.as_deref(), user, "{url}");
+            assert_eq!(login.password, Some(Secret(password.into())), "{url}");
+            assert_eq!(login.database, database, "{url}");
+        }
+        assert_eq!(read("redis://secret@h").login.password, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_not_repeated() {
+        for (url, reason) in [
+            ("redis://:hunt#er2@h", CUT),
+            ("redis://:hunt?er2@h", CUT),
+            ("redis://:hunt/er2@h:1/0", CUT),
+            ("redis://:hu@nt/er2@h", CUT),
+            ("redis://default:12#hunter2@h", CUT),
+            ("redis://:hunter2@${REDIS_HOST}", NO_HOST),
+            ("redis://:hunter2@h:x", NO_HOST),
+            ("redis://:hunter2@h:0", NO_HOST),
+            ("redis://:hunter2@[::1", NO_HOST),
+            ("redis://h/hunter2", NO_DATABASE),
+            ("redis://h?db=hunter2", NO_DATABASE),
+            ("rediss://h/#insecure", INSECURE),
+            ("redis+sentinel://h", NO_MASTER),
+            ("unix://run/r.sock", NO_SOCKET),
+        ] {
+            assert_eq!(url.parse::<Endpoint>().unwrap_err(), reason, "{url}");
+            assert!(!reason.contains("hunt"));
+        }
+        assert!("http://h".parse::<Endpoint>().unwrap_err().starts_with("expected redis://"));
+    }
+
+    #[test]
+    fn what_does_not_count_is_named() {
+        for (url, named) in [
+            ("redis://h?foo=1", "foo"),
+            ("rediss://h?ssl_cert_reqs=none", "checked all the same"),
+            ("rediss://h?ssl=false", "is used"),
+            ("redis://h#main", "'#'"),
+        ] {
+            let odd = read(url).odd;
+            assert!(matches!(&odd[..], [odd] if odd.contains(named)), "{url}: {odd:?}");
+        }
+        assert!(read("redis://h?family=6&max_retries=3").odd.is_empty());
+    }
+
+    #[test]
+    fn several_hosts_are_all_known() {
+        let Place::Hosts(hosts) = read("redis://a:1,[::1]:2,c").place else { panic!("hosts") };
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["a:1", "[::1]:2", "c:6379"]);
+    }
+}
