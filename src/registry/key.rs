@@ -84,6 +84,12 @@ pub fn type_and_id(member: &[u8]) -> (&[u8], &[u8]) {
     parts.next().map_or((member, b"".as_slice()), |worker_type| (worker_type, last))
 }
 
+/// A score as unix time in ms; one that is none becomes the nearest that is.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn score_in_ms(score: f64) -> u64 {
+    score as u64
+}
+
 /// Saturates at the end of time.
 pub fn in_ms(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
@@ -92,9 +98,15 @@ pub fn in_ms(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        KeyPrefix, WorkerType, index_key, instance_key, type_and_id, type_in_version_key,
-        version_key,
+        KeyPrefix, WorkerType, index_key, instance_key, score_in_ms, type_and_id,
+        type_in_version_key, version_key,
     };
+
+    #[test]
+    fn odd_scores_become_times() {
+        let scores = [-1.0, f64::NAN, f64::INFINITY, 1.5];
+        assert_eq!(scores.map(score_in_ms), [0, 0, u64::MAX, 1]);
+    }
 
     #[test]
     fn a_worker_type_is_a_name_of_at_most_64_characters() {

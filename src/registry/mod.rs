@@ -6,6 +6,7 @@ mod client;
 mod connection;
 mod drift;
 mod drift_watch;
+mod eviction;
 mod expectation;
 mod fleet;
 mod key;
@@ -16,6 +17,7 @@ mod reader;
 mod record;
 mod registrar;
 mod registration;
+mod routing;
 mod session;
 mod task;
 

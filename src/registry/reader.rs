@@ -6,19 +6,19 @@ use redis::{RedisError, Value, cmd};
 
 use super::batch::{Replies, time_of, value};
 use super::connection::ConnectionError;
+use super::eviction::{complaint, evicted};
 use super::fleet::{Complaint, Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
-    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, type_and_id, version_key,
+    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, score_in_ms, type_and_id,
+    version_key,
 };
 use super::keyspace::find_types;
 use super::leftover::{FOR_EVER, NO_KEY, Type, is_left_over};
-use super::record::{HEARTBEATS, MAX_DEPARTURES};
+use super::record::MAX_DEPARTURES;
 use super::session::Session;
 
 /// Buckets of the index that are read at once.
 const INDEX_PAGE: u32 = 2_000;
-/// What a shim says between two signs of life where nothing else is known of its type, in ms.
-const USUAL_HEARTBEAT_MS: u64 = 30_000;
 /// Batches that go out together.
 const BATCH: usize = 1_000;
 
@@ -148,59 +148,21 @@ impl Reader<'_> {
             let score: Option<f64> = value(replies.first())?;
             missing.extend(score.map(|score| (*member, score)));
         }
-        let evicted = self.evicted(&missing).await?;
+        let evicted =
+            evicted(self.redis, self.prefix, &self.types, &missing, self.fleet.read_at).await?;
         for ((member, score), evicted) in missing.into_iter().zip(evicted) {
             let record = evicted.then(StoredRecord::default);
             if evicted {
-                let worker_type = EscapedText::new(type_and_id(member).0);
-                self.fleet.complaints.push(Complaint {
-                    sentence: format!(
-                        "{} is alive, and Redis has evicted its record: its SHA is not known before its next heartbeat. Give Redis more memory, or another maxmemory-policy",
-                        worker_type.as_str()
-                    ),
-                    worker_type: Some(worker_type),
-                });
+                self.fleet.complaints.push(complaint(type_and_id(member).0));
             }
             self.take(member, Some(&score), record);
         }
         Ok(())
     }
 
-    /// Whether each of those without a record, which were last seen then, was robbed of it by a Redis that
-    /// evicts keys: it can't have expired yet.
-    async fn evicted(&mut self, missing: &[(&Vec<u8>, f64)]) -> Result<Vec<bool>, ConnectionError> {
-        let now = self.fleet.read_at;
-        let is_fresh: Vec<bool> = missing
-            .iter()
-            .map(|(member, score)| {
-                let known = self.types.get(type_and_id(member).0);
-                let life = known.and_then(|known| known.heartbeat).unwrap_or(USUAL_HEARTBEAT_MS);
-                now.saturating_sub(ms(*score)) < life.saturating_mul(HEARTBEATS.into())
-            })
-            .collect();
-        if !is_fresh.contains(&true) {
-            return Ok(is_fresh);
-        }
-        // The key names the node that held it; without leave to ask it, nothing is known to be evicted.
-        let batches = missing
-            .iter()
-            .map(|(member, _)| {
-                let (worker_type, id) = type_and_id(member);
-                let key = instance_key(self.prefix, worker_type, id);
-                vec![cmd("PTTL").arg(key).clone(), cmd("INFO").arg("stats").clone()]
-            })
-            .collect();
-        let replies = self.redis.send(batches).await?;
-        let has_evicted = replies.iter().map(|reply| match reply {
-            Ok(replies) => value(replies.get(1)).is_ok_and(|stats: String| evicts(&stats)),
-            Err(_) => false,
-        });
-        Ok(has_evicted.zip(is_fresh).map(|(evicts, is_fresh)| evicts && is_fresh).collect())
-    }
-
     fn take(&mut self, member: &[u8], score: Option<&f64>, record: Option<StoredRecord>) {
         let (worker_type, id) = type_and_id(member);
-        let last_seen = score.copied().map_or(0, ms);
+        let last_seen = score.copied().map_or(0, score_in_ms);
         if record.is_none() && last_seen.saturating_add(in_ms(DAY)) < self.fleet.read_at {
             // Forgotten; the next heartbeat of any instance removes it.
             return;
@@ -301,27 +263,5 @@ impl Reader<'_> {
             sentence: format!("{} can't be read: it holds another type of value", key.as_str()),
         });
         Ok(())
-    }
-}
-
-/// Whether Redis says that it has evicted any key.
-fn evicts(stats: &str) -> bool {
-    let count = stats.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
-    count.is_some_and(|count| count.trim() != "0")
-}
-
-/// A score as unix time in ms; one that is none becomes the nearest that is.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn ms(score: f64) -> u64 {
-    score as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ms;
-
-    #[test]
-    fn odd_scores_become_times() {
-        assert_eq!([ms(-1.0), ms(f64::NAN), ms(f64::INFINITY), ms(1.5)], [0, 0, u64::MAX, 1]);
     }
 }

@@ -324,7 +324,7 @@ fn what_is_about_monitoring_only_warns_once_and_names_the_variable() {
         (Some("a b"), Some("redis://localhost:1"), "WORKER_TYPE"),
         (Some("orchestrator"), None, "REDIS_URL"),
         (Some("orchestrator"), Some("http://localhost"), "REDIS_URL"),
-        (Some("orchestrator"), Some("redis://:secret@"), "REDIS_URL"),
+        (Some("orchestrator"), Some("redis://:secret@:x"), "REDIS_URL"),
     ] {
         let mut shim = worker();
         for (name, value) in [("WORKER_TYPE", worker_type), ("REDIS_URL", url)] {

@@ -34,7 +34,7 @@ pub struct Access {
 
 #[derive(Debug, Clone)]
 enum Source {
-    Url(Endpoint),
+    Url(Box<Endpoint>),
     /// Read anew for each connection: tokens rotate.
     File(PathBuf),
 }
@@ -42,7 +42,7 @@ enum Source {
 impl Access {
     pub fn to(endpoint: Endpoint, files: CertificateFiles) -> Self {
         let shown = endpoint.to_string();
-        Self::new(Source::Url(endpoint), files, shown)
+        Self::new(Source::Url(Box::new(endpoint)), files, shown)
     }
 
     /// By the URL in this file, whatever stands there when it is needed.
@@ -83,7 +83,7 @@ impl Access {
     /// That the file can't be read, or what is wrong with the URL in it.
     pub fn endpoint(&self) -> Result<Endpoint, ConnectionError> {
         match &self.source {
-            Source::Url(endpoint) => Ok(endpoint.clone()),
+            Source::Url(endpoint) => Ok(Endpoint::clone(endpoint)),
             Source::File(path) => {
                 let unusable = |reason: &dyn fmt::Display| {
                     let path = path.display().to_string();

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,9 +18,11 @@ use super::access::Access;
 use super::endpoint::{Endpoint, Host, Place};
 use super::error::{ConnectionError, Stage};
 use super::name_servers::Answer;
+use super::node::Node;
 use super::resolver::Resolver;
 use super::sentinel::ask_for_master;
-use super::stream::{Connection, Stream};
+use super::stream::Stream;
+use super::tls::Trust;
 
 /// How long an address is waited for before the next one is tried, too.
 const HEDGE: Duration = Duration::from_millis(50);
@@ -64,25 +67,23 @@ pub struct Dialer<'a> {
 }
 
 impl Dialer<'_> {
-    /// Connects to the endpoint, by an address that this attempt has not tried yet. Gives the host that
-    /// was reached by it.
+    /// Connects to the endpoint, by an address that this attempt has not tried yet.
     ///
     /// # Errors
     /// What failed.
-    pub async fn dial(&self, contacts: &Contacts) -> Result<(Host, Connection), ConnectionError> {
+    pub async fn dial(&self, contacts: &Contacts) -> Result<Node, ConnectionError> {
         match &self.endpoint.place {
             Place::Unix(path) => {
                 self.stage.set(Stage::Connecting);
                 let stream = UnixStream::connect(path).await.map_err(ConnectionError::Connect)?;
                 let here = Host { name: "127.0.0.1".into(), port: 0 };
-                Ok((here, self.connection(Box::new(stream))))
+                Ok(self.node(here, Box::new(stream), None))
             }
             Place::Hosts(hosts) => self.dial_any(hosts, contacts).await,
             Place::Sentinels { hosts, master } => {
-                let (_, mut sentinel) = self.dial_any(hosts, contacts).await?;
+                let mut sentinel = self.dial_any(hosts, contacts).await?;
                 let host = ask_for_master(&mut sentinel, master, &self.endpoint.login).await?;
-                let connection = self.dial_host(&host).await?;
-                Ok((host, connection))
+                self.dial_host(&host).await
             }
         }
     }
@@ -91,46 +92,37 @@ impl Dialer<'_> {
     ///
     /// # Errors
     /// What failed.
-    pub async fn dial_host(&self, host: &Host) -> Result<Connection, ConnectionError> {
-        let (_, connection) =
-            self.dial_any(std::slice::from_ref(host), &Contacts::default()).await?;
-        Ok(connection)
+    pub async fn dial_host(&self, host: &Host) -> Result<Node, ConnectionError> {
+        self.dial_any(std::slice::from_ref(host), &Contacts::default()).await
     }
 
-    async fn dial_any(
-        &self,
-        hosts: &[Host],
-        contacts: &Contacts,
-    ) -> Result<(Host, Connection), ConnectionError> {
+    async fn dial_any(&self, hosts: &[Host], contacts: &Contacts) -> Result<Node, ConnectionError> {
         let left = contacts.left();
         let (contact, stream) = if left.is_empty() {
             let resolver = Resolver::of_system();
-            let each = hosts.iter().map(|host| self.reach(host, &resolver, contacts));
-            first_of(each).await?
+            first_of(hosts.iter().map(|host| self.reach(host, &resolver, contacts))).await?
         } else {
             self.connect_to_any(left, contacts).await?
         };
         contacts.set_tried(&contact);
         // A transaction is one write; waiting for more of it would only cost time.
         let _ = stream.set_nodelay(true);
-        let stream: Box<dyn Stream> = if self.endpoint.tls {
-            self.stage.set(Stage::Tls);
-            let trust = self.access.trust(self.endpoint)?;
-            // A node announces its address; the certificate may have the name that the URL has.
-            let own = Some(contact.host.name.as_str());
-            let is_address = contact.host.name.parse::<IpAddr>().is_ok();
-            let configured = self.endpoint.host_name().filter(|_| is_address);
-            let names: Vec<&str> = own.into_iter().chain(configured).collect();
-            Box::new(trust.agree(stream, &names).await?)
-        } else {
-            Box::new(stream)
-        };
-        Ok((contact.host, self.connection(stream)))
+        if !self.endpoint.tls {
+            return Ok(self.node(contact.host, Box::new(stream), None));
+        }
+        self.stage.set(Stage::Tls);
+        let trust = self.access.trust(self.endpoint)?;
+        // A node announces its address; the certificate may have the name that the URL has.
+        let own = contact.host.name.as_str();
+        let configured = self.endpoint.host_name().filter(|_| own.parse::<IpAddr>().is_ok());
+        let names: Vec<&str> = [own].into_iter().chain(configured).collect();
+        let stream = trust.agree(stream, &names).await?;
+        Ok(self.node(contact.host, Box::new(stream), Some(trust)))
     }
 
-    fn connection(&self, stream: Box<dyn Stream>) -> Connection {
+    fn node(&self, host: Host, stream: Box<dyn Stream>, trust: Option<Arc<Trust>>) -> Node {
         self.stage.set(Stage::Talking);
-        Connection::new(stream, self.access.max_reply_bytes)
+        Node::new(host, stream, trust, self.access.max_reply_bytes)
     }
 
     /// The first connection to a host, by whatever it is called.
@@ -211,7 +203,9 @@ impl Dialer<'_> {
         contacts: &Contacts,
     ) -> Result<(Contact, TcpStream), ConnectionError> {
         self.stage.set(Stage::Connecting);
-        all.iter().for_each(|contact| contacts.add(contact));
+        for contact in &all {
+            contacts.add(contact);
+        }
         let each = all.into_iter().map(|contact| async move {
             let connected = TcpStream::connect((contact.address, contact.host.port)).await;
             match connected {

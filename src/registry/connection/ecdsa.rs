@@ -87,12 +87,15 @@ const P256_SHA512: Algorithm = &Ecdsa {
     verify: ecdsa!(p256),
 };
 
+/// Takes the key, the digest and the signature.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), Error>;
+
 #[derive(Debug)]
 struct Ecdsa {
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
     digest: &'static digest::Algorithm,
-    verify: fn(&[u8], &[u8], &[u8]) -> Result<(), Error>,
+    verify: Verify,
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {

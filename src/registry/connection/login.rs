@@ -4,6 +4,9 @@ use std::fmt;
 
 use redis::{Cmd, Value, cmd};
 
+use super::error::ConnectionError;
+use crate::escape::Escape;
+
 /// Who logs in, and which database is selected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Login {
@@ -72,9 +75,21 @@ impl Login {
         }
     }
 
+    /// An error reply in the server's own words, harmless and without the password.
+    pub fn complaint(&self, code: &str, detail: Option<&str>) -> ConnectionError {
+        let text = format!("{code} {}", detail.unwrap_or_default());
+        let redacted = self.redact(text.trim());
+        let text = Escape(redacted.trim_end_matches('.')).to_string();
+        if matches!(code, "WRONGPASS" | "NOAUTH") || text.contains("invalid password") {
+            ConnectionError::Login { text }
+        } else {
+            ConnectionError::Redis { code: Escape(code).to_string(), text }
+        }
+    }
+
     /// The text without the password, whole or cut short. Redis quotes at most 128 bytes of a command
     /// that it does not know, so that it can end in the beginning of one.
-    pub fn redact(&self, text: &str) -> String {
+    fn redact(&self, text: &str) -> String {
         /// No word that happens to begin like the password is that long.
         const TELLING: usize = 16;
         let Some(Secret(password)) = &self.password else { return text.to_owned() };

@@ -3,12 +3,12 @@
 //! The Redis library's own Sentinel client connects by itself, with libc's name service and without any
 //! of the options for certificates.
 
-use redis::{Value, cmd, from_redis_value};
+use redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::endpoint::Host;
 use super::error::ConnectionError;
 use super::login::Login;
-use super::stream::Connection;
+use super::node::Node;
 use crate::escape::Escape;
 
 /// Asks a Sentinel where the master of this name is. Sentinels often ask for no password where Redis does:
@@ -17,24 +17,21 @@ use crate::escape::Escape;
 /// # Errors
 /// That it does not know, or what it says instead.
 pub async fn ask_for_master(
-    sentinel: &mut Connection,
+    sentinel: &mut Node,
     master: &str,
     login: &Login,
 ) -> Result<Host, ConnectionError> {
     let question = cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).clone();
-    let mut reply = only(sentinel.exchange([&question]).await)?;
+    let nobody = &mut Login::default();
+    let mut reply = last(sentinel.exchange(&[&question], nobody).await?)?;
     if matches!(&reply, Value::ServerError(error) if error.code() == "NOAUTH") {
-        let login = Login { database: 0, ..login.clone() };
-        let commands: Vec<_> = login.commands().into_iter().chain([question]).collect();
-        reply = only(sentinel.exchange(&commands).await)?;
+        let first = Login { database: 0, ..login.clone() }.commands();
+        let commands: Vec<&Cmd> = first.iter().chain([&question]).collect();
+        reply = last(sentinel.exchange(&commands, nobody).await?)?;
     }
     match reply {
         Value::Nil => Err(ConnectionError::NoMaster { master: Escape(master).to_string() }),
-        Value::ServerError(error) => {
-            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
-            let text = Escape(login.redact(&text).trim_end()).to_string();
-            Err(ConnectionError::Redis { code: error.code().to_owned(), text })
-        }
+        Value::ServerError(error) => Err(login.complaint(error.code(), error.details())),
         reply => {
             let (name, port): (String, u16) = from_redis_value(reply).map_err(|_| odd())?;
             Ok(Host { name, port })
@@ -42,12 +39,8 @@ pub async fn ask_for_master(
     }
 }
 
-fn only((replies, error): (Vec<Value>, Option<std::io::Error>)) -> Result<Value, ConnectionError> {
-    match (replies.into_iter().last(), error) {
-        (Some(reply), _) => Ok(reply),
-        (None, Some(error)) => Err(ConnectionError::Broken(error)),
-        (None, None) => Err(odd()),
-    }
+fn last(replies: Vec<Value>) -> Result<Value, ConnectionError> {
+    replies.into_iter().last().ok_or_else(odd)
 }
 
 fn odd() -> ConnectionError {

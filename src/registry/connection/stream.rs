@@ -68,7 +68,9 @@ impl Connection {
         let Self { reader, writer, replies: decoder, outgoing, owed } = self;
         let read = async {
             while *owed > 0 && !is_enough(&replies) {
-                let reply = parse_redis_value_async(decoder, reader).await.map_err(as_io)?;
+                let reply = parse_redis_value_async(decoder, reader)
+                    .await
+                    .map_err(|error| as_io(&error))?;
                 *owed -= 1;
                 if others > 0 {
                     others -= 1;
@@ -118,7 +120,7 @@ async fn flush(
 }
 
 /// The stream's own error, where that is the reason.
-fn as_io(error: RedisError) -> io::Error {
+fn as_io(error: &RedisError) -> io::Error {
     let source = error.source().and_then(|source| {
         source.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref::<io::Error>()
     });

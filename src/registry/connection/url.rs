@@ -9,6 +9,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded::parse as pairs;
 
+use super::dialect::{INSECURE, database, is_known};
 use super::endpoint::{CertificateFiles, Endpoint, Host, Place};
 use super::login::{Login, Secret};
 use crate::clean::clean;
@@ -16,57 +17,11 @@ use crate::clean::clean;
 const EXPECTED: &str = "expected redis://[user][:password@]host[:port][/database], rediss://, redis+unix:///path or redis+sentinel://host[:port]/master";
 const CUT: &str = "the host is cut off by a '#', '?', '/' or '@' of the user or the password: write it as %23, %3F, %2F or %40";
 const NO_HOST: &str = "what stands where the host should is none: expected names or addresses, each with a port from 1 to 65535 or none";
-const NO_DATABASE: &str = "what stands behind the host is no number of a database";
-const INSECURE: &str = "#insecure would send the password to anybody";
 const NO_MASTER: &str = "the Sentinels are not told which master is meant: expected redis+sentinel://host[:port]/master";
 const NO_SOCKET: &str = "the path of the socket is not absolute: expected redis+unix:///path";
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
-
-/// Options of other clients that say nothing about where Redis is and who logs in.
-const NOT_OURS: [&str; 40] = [
-    "abortconnect",
-    "allowusernameinuri",
-    "autopipelining",
-    "blockingtimeout",
-    "clientname",
-    "client_name",
-    "commandtimeout",
-    "connecttimeout",
-    "connect_timeout",
-    "conn_max_idle_time",
-    "conn_max_lifetime",
-    "decode_responses",
-    "dial_timeout",
-    "enablereadycheck",
-    "encoding",
-    "family",
-    "health_check_interval",
-    "idle_timeout",
-    "keepalive",
-    "lazyconnect",
-    "max_connections",
-    "max_idle_conns",
-    "max_retries",
-    "maxretriesperrequest",
-    "min_idle_conns",
-    "min_retry_backoff",
-    "max_retry_backoff",
-    "pool_fifo",
-    "pool_size",
-    "pool_timeout",
-    "protocol",
-    "read_timeout",
-    "retry_on_timeout",
-    "single_connection_client",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "socket_timeout",
-    "timeout",
-    "write_timeout",
-    "verbatim",
-];
 
 /// What kind of place a scheme names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,83 +201,14 @@ fn read_host(text: &str, default_port: u16) -> Option<Host> {
     }
 }
 
-fn database(text: &str) -> Result<u32, &'static str> {
-    if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| NO_DATABASE) }
-}
-
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether an option of a URL is understood, or known not to concern a shim.
-fn is_known(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    OURS.contains(&name.as_str()) || NOT_OURS.contains(&name.as_str())
-}
-
-const OURS: [&str; 16] = [
-    "db",
-    "database",
-    "virtualdb",
-    "user",
-    "username",
-    "pass",
-    "password",
-    "ssl",
-    "tls",
-    "usessl",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "insecure",
-];
-
-impl Endpoint {
-    /// One option behind the `?`.
-    fn heed(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "");
-        let file = Some(PathBuf::from(value));
-        match name.to_ascii_lowercase().as_str() {
-            "db" | "database" | "virtualdb" => self.login.database = database(value)?,
-            "user" | "username" => self.login.user = Some(value.to_owned()),
-            "pass" | "password" => {
-                self.login.password = Some(Secret(value.as_bytes().to_vec()));
-            }
-            "ssl" | "tls" | "usessl" if on => self.tls = true,
-            "ssl" | "tls" | "usessl" if self.tls => {
-                self.odd.push("asks for TLS and for none: it is used".into());
-            }
-            "ssl" | "tls" | "usessl" => {}
-            "ssl_ca_certs" => self.files.ca = file,
-            "ssl_certfile" => self.files.cert = file,
-            "ssl_keyfile" => self.files.key = file,
-            "insecure" if on => return Err(INSECURE),
-            "insecure" => {}
-            "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
-            "ssl_check_hostname" if on => {}
-            "ssl_cert_reqs" | "ssl_check_hostname" => self.odd.push(format!(
-                "asks with {name} for a server that is not checked: it is checked all the same"
-            )),
-            known if NOT_OURS.contains(&known) => {}
-            // No more of it than what looks like a name.
-            other => {
-                let looks_like_one = other.len() <= 32
-                    && other.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                let name = if looks_like_one { name } else { "of another kind" };
-                self.odd.push(format!("has an option that is not known here: {name}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        CUT, Endpoint, INSECURE, NO_DATABASE, NO_HOST, NO_MASTER, NO_SOCKET, Place, Secret,
-    };
+    use super::super::dialect::NO_DATABASE;
+    use super::{CUT, Endpoint, INSECURE, NO_HOST, NO_MASTER, NO_SOCKET, Place, Secret};
 
     fn read(url: &str) -> Endpoint {
         url.parse().unwrap_or_else(|reason| panic!("{url}: {reason}"))

@@ -1,0 +1,127 @@
+//! The options behind the `?` of a REDIS_URL, in the dialects of the usual clients. Pure.
+
+use std::path::PathBuf;
+
+use super::endpoint::Endpoint;
+use super::login::Secret;
+
+pub const NO_DATABASE: &str = "what stands behind the host is no number of a database";
+pub const INSECURE: &str = "#insecure would send the password to anybody";
+
+/// Options of other clients that say nothing about where Redis is and who logs in.
+const NOT_OURS: [&str; 40] = [
+    "abortconnect",
+    "allowusernameinuri",
+    "autopipelining",
+    "blockingtimeout",
+    "clientname",
+    "client_name",
+    "commandtimeout",
+    "connecttimeout",
+    "connect_timeout",
+    "conn_max_idle_time",
+    "conn_max_lifetime",
+    "decode_responses",
+    "dial_timeout",
+    "enablereadycheck",
+    "encoding",
+    "family",
+    "health_check_interval",
+    "idle_timeout",
+    "keepalive",
+    "lazyconnect",
+    "max_connections",
+    "max_idle_conns",
+    "max_retries",
+    "maxretriesperrequest",
+    "min_idle_conns",
+    "min_retry_backoff",
+    "max_retry_backoff",
+    "pool_fifo",
+    "pool_size",
+    "pool_timeout",
+    "protocol",
+    "read_timeout",
+    "retry_on_timeout",
+    "single_connection_client",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_timeout",
+    "timeout",
+    "write_timeout",
+    "verbatim",
+];
+
+/// The number of a database, where nothing is the first.
+///
+/// # Errors
+/// That it is none.
+pub fn database(text: &str) -> Result<u32, &'static str> {
+    if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| NO_DATABASE) }
+}
+
+/// Whether an option of a URL is understood, or known not to concern a shim.
+pub fn is_known(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    OURS.contains(&name.as_str()) || NOT_OURS.contains(&name.as_str())
+}
+
+const OURS: [&str; 16] = [
+    "db",
+    "database",
+    "virtualdb",
+    "user",
+    "username",
+    "pass",
+    "password",
+    "ssl",
+    "tls",
+    "usessl",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "insecure",
+];
+
+impl Endpoint {
+    /// Takes one option into account.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn heed(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "");
+        let file = Some(PathBuf::from(value));
+        match name.to_ascii_lowercase().as_str() {
+            "db" | "database" | "virtualdb" => self.login.database = database(value)?,
+            "user" | "username" => self.login.user = Some(value.to_owned()),
+            "pass" | "password" => {
+                self.login.password = Some(Secret(value.as_bytes().to_vec()));
+            }
+            "ssl" | "tls" | "usessl" if on => self.tls = true,
+            "ssl" | "tls" | "usessl" if self.tls => {
+                self.odd.push("asks for TLS and for none: it is used".into());
+            }
+            "ssl_ca_certs" => self.files.ca = file,
+            "ssl_certfile" => self.files.cert = file,
+            "ssl_keyfile" => self.files.key = file,
+            "insecure" if on => return Err(INSECURE),
+            "ssl" | "tls" | "usessl" | "insecure" => {}
+            "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
+            "ssl_check_hostname" if on => {}
+            "ssl_cert_reqs" | "ssl_check_hostname" => self.odd.push(format!(
+                "asks with {name} for a server that is not checked: it is checked all the same"
+            )),
+            known if NOT_OURS.contains(&known) => {}
+            // No more of it than what looks like a name.
+            other => {
+                let looks_like_one = other.len() <= 32
+                    && other.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                let name = if looks_like_one { name } else { "of another kind" };
+                self.odd.push(format!("has an option that is not known here: {name}"));
+            }
+        }
+        Ok(())
+    }
+}
