@@ -5,15 +5,17 @@ use std::mem;
 use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::batch::Batch;
-use super::connection::{
-    Access, ConnectionError, Contacts, Dialer, Endpoint, Host, Login, Node, Stage,
-};
+use super::connection::{Access, ConnectionError, Contacts, Dialer, Endpoint, Login, Node, Stage};
 
 /// What commands may take to be written that nobody waits for.
 const POST_LIMIT: Duration = Duration::from_millis(50);
+
+/// What it may take to be told that a server is a Sentinel.
+const ROLE_LIMIT: Duration = Duration::from_millis(200);
 
 /// Talks to one Redis, in one attempt after the other, each by connections of its own.
 pub struct Session {
@@ -63,7 +65,7 @@ impl Session {
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
         self.nodes.clear();
-        match tokio::time::timeout(limit, self.attempt(talk)).await {
+        match timeout(limit, self.attempt(talk)).await {
             Ok(result) => {
                 self.nodes.clear();
                 result
@@ -114,9 +116,14 @@ impl Session {
 
     /// Whether a Redis that lacks a command is a Sentinel.
     async fn explained(&mut self, error: ConnectionError) -> ConnectionError {
-        let lacks = matches!(&error, ConnectionError::Redis { text, .. } if text.contains("unknown command"));
-        let Some(node) = self.nodes.first_mut().filter(|_| lacks) else { return error };
-        let replies = node.exchange(&[&cmd("ROLE")], &mut self.login).await.unwrap_or_default();
+        let lacks = |node: &&mut Node| {
+            node.is_logged_in
+                && matches!(&error, ConnectionError::Redis { text, .. } if text.contains("unknown command"))
+        };
+        let Some(node) = self.nodes.first_mut().filter(lacks) else { return error };
+        let role = [&cmd("ROLE")];
+        let asked = timeout(ROLE_LIMIT, node.exchange(&role, &mut self.login)).await;
+        let replies = asked.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
         match replies.first() {
             Some(Value::Array(role))
                 if role.first() == Some(&Value::BulkString(b"sentinel".into())) =>

@@ -18,7 +18,7 @@ pub struct Node {
     connection: Connection,
     /// With TLS, what explains its errors.
     trust: Option<Arc<Trust>>,
-    is_logged_in: bool,
+    pub is_logged_in: bool,
     /// Whether any reply has come.
     pub has_answered: bool,
     /// That the login came to nothing, as the rest of a sentence about the server.
