@@ -45,6 +45,6 @@ pub struct Expect {
 
 const EXPECT_ENVIRONMENT: &str = "\
 Environment:
-  REDIS_URL  redis://, rediss:// or redis+unix://
+  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it
 Exit: 0 it is published, shown or taken back; 1 nothing is published; 2 Redis could not be asked, or the
 SHA is a placeholder or abbreviated.";

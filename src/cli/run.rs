@@ -130,9 +130,12 @@ pub struct Check {
 
 const ENVIRONMENT: &str = "\
 Environment:
-  GIT_SHA, BUILD_DATE  the image's identity, where the image has no seal
-  EXPECTED_GIT_SHA     the SHA that the deployment expects; unset: the mismatch guard is off
-  NODE_ENV             `production` turns the tsx and the unknown guard on
-  WORKER_TYPE          names the worker in Redis; unset: runs unregistered
-  REDIS_URL            redis://, rediss:// or redis+unix://; unset: runs unregistered
+  GIT_SHA, BUILD_DATE    the image's identity, where the image has no seal
+  EXPECTED_GIT_SHA       the SHA that the deployment expects; unset: the mismatch guard is off
+  EXPECTED_GIT_SHA_FILE  a file that holds it, and wins
+  NODE_ENV               `production` turns the tsx and the unknown guard on
+  WORKER_TYPE            names the worker in Redis; unset: runs unregistered
+  REDIS_URL              redis://, rediss://, redis+unix:// or redis+sentinel://; unset: runs unregistered
+  REDIS_URL_FILE         a file that holds it, and wins; read anew for each connection
+  NODE_EXTRA_CA_CERTS    a file of more authorities for rediss://
 Each option has a twin in the environment, named in its description; the option wins.";

@@ -137,7 +137,8 @@ impl Verify {
 
 const VERIFY_ENVIRONMENT: &str = "\
 Environment:
-  REDIS_URL  redis://, rediss:// or redis+unix://
+  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it
+  EXPECTED_GIT_SHA_FILE  a file that holds the expected SHA
   NO_COLOR   not empty: no colour on a terminal
 Exit: 0 all workers run the expected version; 1 one is stale, missing or dead, or there is none;
 2 Redis could not be asked. Each option has a twin in the environment; the option wins.";

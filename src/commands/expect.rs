@@ -19,7 +19,7 @@ use crate::verify::CannotAsk;
 use super::interrupt::end_on_signals;
 
 /// What a Redis user needs for it.
-const COMMANDS: &str = "+hset +hdel +del +hgetall +time +cluster|slots";
+const COMMANDS: &str = "+multi +exec +hset +hdel +del +hgetall +time +cluster|slots";
 
 /// Does the one that the options ask for.
 ///

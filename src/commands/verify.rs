@@ -25,7 +25,8 @@ use crate::verify::{
 const MAX_REPLY_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// What a Redis user needs for it.
-const COMMANDS: &str = "+zscan +zscore +hmget +hgetall +lrange +pttl +time +scan +cluster|slots";
+const COMMANDS: &str =
+    "+zscan +zscore +hmget +hgetall +lrange +pttl +time +scan +cluster|slots +info";
 
 /// What a Redis that is well needs for its replies, and a little more.
 const MIN_READING: Duration = Duration::from_secs(1);

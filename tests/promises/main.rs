@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines)]
 #![allow(dead_code, unused_imports)]
 
+mod access;
 mod check_command;
 mod common;
 mod drift;

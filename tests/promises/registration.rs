@@ -286,7 +286,7 @@ fn a_redis_url_may_name_an_ipv6_address() {
 }
 
 /// A redis-server that speaks TLS only, and the authority that vouches for it.
-fn tls_redis() -> (Redis, Folder) {
+pub fn tls_redis() -> (Redis, Folder) {
     let folder = Folder::new();
     let openssl = |line: &str| {
         let words: Vec<&str> = ["openssl"].into_iter().chain(line.split(' ')).collect();
