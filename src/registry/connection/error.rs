@@ -67,7 +67,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Resolving => "resolving its name",
             Self::Connecting => "connecting",
-            Self::Tls => "agreeing on TLS: does it speak TLS at all?",
+            Self::Tls => "agreeing on TLS, if it speaks that at all",
             Self::Talking => "waiting for its reply",
         })
     }
