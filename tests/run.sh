@@ -10,10 +10,10 @@ export PATH="$PATH:/usr/sbin:/sbin"
 of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace valgrind=valgrind dnsmasq=dnsmasq-base openssl=openssl readelf=binutils
-    unshare=util-linux ps=procps
+    unshare=util-linux ps=procps make=make pip3=python3-pip
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
-of_the_rest=(shellcheck=shellcheck node=nodejs pip3=python3-pip)
+of_the_rest=(shellcheck=shellcheck node=nodejs)
 
 scratch=$(mktemp -d)
 session=
@@ -79,6 +79,7 @@ run_tests() {
     why=$(what_keeps_the_promises_from_running)
     if [ -z "$why" ]; then
         which+=(--test promises)
+        tests/servers.sh
     else
         skip promises "$why"
     fi

@@ -15,6 +15,7 @@ mod heartbeats;
 mod image_identity;
 mod load;
 mod logs;
+mod old_servers;
 mod peers;
 mod reaping;
 mod redis_faults;

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod net;
 pub mod redis;
 pub mod sandbox;
+pub mod servers;
 pub mod terminal;
 
 use std::cell::OnceCell;
