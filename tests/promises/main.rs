@@ -8,6 +8,7 @@
 mod check_command;
 mod common;
 mod drift;
+mod eviction;
 mod exit_codes;
 mod gate;
 mod guards;
@@ -20,6 +21,7 @@ mod peers;
 mod reaping;
 mod redis_faults;
 mod registration;
+mod reshard;
 mod seal_command;
 mod seal_policy;
 mod sealed_code;

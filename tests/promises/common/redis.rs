@@ -1,6 +1,7 @@
 //! A real redis-server of the test's own.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +89,20 @@ impl Redis {
             .output()
             .expect("redis-cli");
         String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
+    }
+
+    /// Sends many commands at once, a line each.
+    pub fn pipe(&self, commands: &str) {
+        let mut child = Command::new("redis-cli")
+            .args(["-s", &self.socket(), "--pipe"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli");
+        child.stdin.take().expect("a pipe").write_all(commands.as_bytes()).expect("redis-cli");
+        let output = child.wait_with_output().expect("redis-cli");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("errors: 0"), "{text}");
     }
 
     /// All keys.
