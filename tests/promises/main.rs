@@ -26,6 +26,7 @@ mod seal_command;
 mod seal_policy;
 mod sealed_code;
 mod signals;
+mod soak;
 mod supervision_options;
 mod suspension;
 mod terminal;

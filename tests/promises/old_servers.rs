@@ -65,11 +65,12 @@ fn keeps_a_fleet(redis: &Redis, url: &str) {
     assert_eq!(verdict.code, 1, "{verdict:?}");
     assert!(verdict.stdout.contains("[STALE] extractor\n"), "{verdict:?}");
     assert_eq!(expect(url, &["--clear"]).code, 0);
+    running.expect_log("it is no longer stale");
     running.signal(SIGTERM);
     let ended = running.end();
     assert_eq!(ended.code, 143, "{ended:?}");
-    let complaints = ended.lines().len();
-    assert_eq!(complaints, 2, "the first line, and that it is stale: {ended:?}");
+    let lines = ended.lines().len();
+    assert_eq!(lines, 3, "the first one, and what it heard of the expectation: {ended:?}");
     assert_eq!(redis.keys_for_ever(), [""; 0]);
     let mut keys = redis.keys();
     keys.sort();
