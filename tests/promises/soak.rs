@@ -356,3 +356,22 @@ fn a_fleet_gets_over_whatever_happens_to_redis_and_to_itself() {
         (soak.redis.cli(["CLIENT", "LIST"]).lines().count() == 1).then_some(())
     });
 }
+
+/// The control: what must not be would be seen.
+#[test]
+fn what_a_fleet_must_not_leave_behind_is_seen() {
+    let redis = Redis::start();
+    redis.cli(["SET", "short", "x", "EX", "100"]);
+    redis.cli(["SET", "eternal", "x"]);
+    assert_eq!(redis.keys_for_ever(), ["eternal"]);
+    let held = |opened: &str| {
+        let script = format!("exec {opened}; echo ready; read line");
+        let shim = Shim::command("run").worker(["sh", "-c", &script]);
+        let (mut running, _stdin) = shim.spawn_with_stdin();
+        running.expect_line("ready");
+        Held::by(running.worker_pid()).expect("a worker")
+    };
+    let (before, after) = (held("3</dev/null"), held("3</dev/null 4</dev/null 5</dev/null"));
+    assert_eq!(before.descriptors + 2, after.descriptors, "{before:?}, {after:?}");
+    assert!(after.threads == 1 && after.memory > 0, "{after:?}");
+}

@@ -127,9 +127,8 @@ pub fn refusing(redis: &Redis, refusals: &[(&'static str, &'static str)]) -> Ser
                 None if value(&mut replies, &mut reply).is_none() => return,
                 None => {}
             }
-            if client.write_all(&reply).is_err() {
-                return;
-            }
+            // What has arrived is done, also for a client that is gone.
+            let _ = client.write_all(&reply);
             request.clear();
         }
     })
