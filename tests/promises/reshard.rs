@@ -180,16 +180,35 @@ fn masters_that_hand_over_in_mid_heartbeat_lose_nobody() {
 #[test]
 fn a_first_contact_that_is_down_is_passed_over_for_the_next_one() {
     let cluster = Cluster::start();
-    let down = own_address();
+    let hangs_up = Server::new(|connection, _| drop(connection));
     let [first, second] = [0, 1].map(|place| cluster.masters[place].port);
-    let url = format!("redis://{down}:6379,127.0.0.1:{first},127.0.0.1:{second}");
-    let mut shims = [extractor(&url).ready()];
-    outlive_their_expiry(&cluster);
+    // Nobody at all, and a proxy before nobody.
+    let contacts = [format!("{}:6379", own_address()), format!("127.0.0.1:{}", hangs_up.port)];
+    for (round, down) in (1..).zip(contacts) {
+        let url = format!("redis://{down},127.0.0.1:{first},127.0.0.1:{second}");
+        let mut shims = [extractor(&url).ready()];
+        outlive_their_expiry(&cluster);
+        assert_all_well(&url, 1);
+        hear_what_is_published(&url, &mut shims);
+        let [shim] = shims;
+        assert_eq!(complaints(shim), [""; 0]);
+        assert_all_left(&cluster, round);
+    }
+}
+
+/// The worker does not wait for it any longer than for any other Redis; the registration comes late.
+#[test]
+fn a_first_contact_that_says_nothing_is_passed_over_in_the_background() {
+    let (silent, redis) = (Server::silent(), Redis::start());
+    let url = format!("redis://127.0.0.1:{},127.0.0.1:{}", silent.port, redis.port);
+    let mut shim = extractor(&url).ready();
+    eventually("an instance", || {
+        redis.keys().iter().any(|key| key.contains(":instance:")).then_some(())
+    });
     assert_all_well(&url, 1);
-    hear_what_is_published(&url, &mut shims);
-    let [shim] = shims;
-    assert_eq!(complaints(shim), [""; 0]);
-    assert_all_left(&cluster, 1);
+    assert!(shim.runs());
+    shim.signal(SIGTERM);
+    assert_eq!(shim.end().code, 143);
 }
 
 #[test]
