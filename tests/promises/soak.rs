@@ -24,6 +24,9 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// How much memory of its own may come to it after that, in kB: an allocator's pages for one more
 /// error at once.
 const MEMORY_MARGIN: u64 = 512;
+/// What a start and an end may take on a machine that is busy, whatever Redis does: a second of each is
+/// for Redis.
+const PROMPT: Duration = Duration::from_secs(5);
 /// Descriptors that an attempt in hand holds.
 const IN_HAND: usize = 4;
 
@@ -77,7 +80,9 @@ impl Pair {
             .registers(TYPES[place % TYPES.len()], url)
             .options(["--heartbeat", "500ms"]);
         let shim = if place.is_multiple_of(3) { shim.pid1() } else { shim };
+        let started = Instant::now();
         let shim = shim.ready();
+        assert!(started.elapsed() < PROMPT, "the worker started after {:?}", started.elapsed());
         let (pid, worker) = (shim.pid(), shim.worker_pid());
         let born = Instant::now();
         Self { shim, pid, worker, code, born, first: None, settled: None, most_memory: 0 }
@@ -250,6 +255,7 @@ impl Soak {
             }
         }
         let pair = self.pairs.swap_remove(place);
+        let since = Instant::now();
         match way {
             0 => {
                 kill(worker, SIGKILL);
@@ -268,6 +274,7 @@ impl Soak {
                 pair.ends(&[-SIGKILL, 1]);
             }
         }
+        assert!(since.elapsed() < PROMPT, "the shim {pid} ended after {:?}", since.elapsed());
         self.pairs.push(Pair::start(self.rng.usize(0..SHIMS), &self.url()));
     }
 
