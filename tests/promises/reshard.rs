@@ -1,12 +1,13 @@
 //! A Redis Cluster that changes under its clients: slots on their way, and masters that fail over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use nix::libc::SIGTERM;
 
 use crate::common::net::{Chunk, Server, own_address};
-use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually};
+use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually, within};
 
 const INDEX: &str = "fiskai:workers";
 const VERSION: &str = "fiskai:worker:extractor:version";
@@ -45,8 +46,8 @@ fn members(cluster: &Cluster) -> Vec<String> {
 
 /// Waits until each of them has outlived its first expiry by heartbeats.
 fn outlive_their_expiry(cluster: &Cluster) {
-    for member in members(cluster) {
-        let before = last_seen(cluster, &member);
+    let before = members(cluster).into_iter().map(|member| (last_seen(cluster, &member), member));
+    for (before, member) in before.collect::<Vec<_>>() {
         eventually("heartbeats", || (last_seen(cluster, &member) > before + 2_000).then_some(()));
     }
 }
@@ -130,21 +131,41 @@ fn the_slot_of_each_key_can_be_on_its_way() {
     }
 }
 
-/// A wire to this node. Once it is armed, the next request on it waits until `fails_over` is done.
-fn armed_wire(node: &Redis, fails_over: impl Fn() + Send + Sync + 'static) -> Wire {
-    let armed = Arc::new(AtomicBool::new(false));
-    let trigger = armed.clone();
-    let server = Server::wire(node.port, move |_, chunk| {
-        if matches!(chunk, Chunk::Request(_)) && trigger.swap(false, Ordering::SeqCst) {
-            fails_over();
-        }
-    });
-    Wire { server, armed }
-}
-
+/// A wire to a node. Once it is armed, the next request on it waits until something has happened.
 struct Wire {
     server: Server,
-    armed: Arc<AtomicBool>,
+    state: Arc<AtomicU8>,
+}
+
+const IDLE: u8 = 0;
+const ARMED: u8 = 1;
+const BUSY: u8 = 2;
+
+impl Wire {
+    fn to(node: &Redis, happens: impl Fn() + Send + Sync + 'static) -> Self {
+        let state = Arc::new(AtomicU8::new(IDLE));
+        let (of, on) = (Ordering::SeqCst, state.clone());
+        let server = Server::wire(node.port, move |_, chunk| {
+            let is_request = matches!(chunk, Chunk::Request(_));
+            if is_request && on.compare_exchange(ARMED, BUSY, of, of).is_ok() {
+                happens();
+                on.store(IDLE, of);
+            }
+        });
+        Self { server, state }
+    }
+
+    fn arm(&self) {
+        self.state.store(ARMED, Ordering::SeqCst);
+    }
+
+    fn has_happened(&self) {
+        eventually("a heartbeat", || (self.state.load(Ordering::SeqCst) == IDLE).then_some(()));
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.server.port)
+    }
 }
 
 #[test]
@@ -152,26 +173,31 @@ fn masters_that_hand_over_in_mid_heartbeat_lose_nobody() {
     let cluster = Arc::new(Cluster::with_replicas());
     let wires: Vec<Wire> = (0..3)
         .map(|place| {
-            let nodes = cluster.clone();
-            armed_wire(&cluster.masters[place], move || {
+            // A wire has no end, and the cluster is to have one.
+            let nodes = Arc::downgrade(&cluster);
+            Wire::to(&cluster.masters[place], move || {
+                let nodes = nodes.upgrade().expect("a cluster");
                 let replica = &nodes.replicas[place];
+                let role = |node: &Redis, role| node.cli(["ROLE"]).starts_with(role);
+                // Asked again before it is over it would begin again.
                 eventually("a failover", || {
                     replica.cli(["CLUSTER", "FAILOVER"]);
-                    let role = |node: &Redis, role| node.cli(["ROLE"]).starts_with(role);
-                    (role(replica, "master") && role(&nodes.masters[place], "slave")).then_some(())
+                    let has_changed =
+                        || role(replica, "master") && role(&nodes.masters[place], "slave");
+                    let patience = Duration::from_secs(6);
+                    within(patience, "other roles", || has_changed().then_some(())).ok()
                 });
             })
         })
         .collect();
-    let url = |wire: &Wire| format!("redis://127.0.0.1:{}", wire.server.port);
-    let shims: Vec<Running> = wires.iter().map(|wire| extractor(&url(wire)).ready()).collect();
+    let shims: Vec<Running> = wires.iter().map(|wire| extractor(&wire.url()).ready()).collect();
     for wire in &wires {
-        wire.armed.store(true, Ordering::SeqCst);
-        eventually("a heartbeat", || (!wire.armed.load(Ordering::SeqCst)).then_some(()));
+        wire.arm();
+        wire.has_happened();
     }
     outlive_their_expiry(&cluster);
     assert!(cluster.masters.iter().all(|node| node.cli(["ROLE"]).starts_with("slave")));
-    assert_all_well(&url(&wires[0]), 3);
+    assert_all_well(&wires[0].url(), 3);
     for shim in shims {
         assert_eq!(complaints(shim), [""; 0]);
     }
@@ -216,13 +242,13 @@ fn a_first_contact_that_dies_in_mid_heartbeat_is_replaced_by_its_replica() {
     let mut cluster = Cluster::with_replicas();
     let place = cluster.master_of(INDEX);
     let pid = cluster.masters[place].pid();
-    let wire = armed_wire(&cluster.masters[place], move || {
+    let wire = Wire::to(&cluster.masters[place], move || {
         crate::common::kill(pid, nix::libc::SIGKILL);
     });
     let contacts = [wire.server.port, cluster.masters[(place + 1) % 3].port];
     let url = format!("redis://127.0.0.1:{},127.0.0.1:{}", contacts[0], contacts[1]);
     let mut shim = extractor(&url).ready();
-    wire.armed.store(true, Ordering::SeqCst);
+    wire.arm();
     shim.expect_log("has lost its registration");
     cluster.masters[place].stop();
     shim.expect_log("is registered again");
