@@ -10,10 +10,10 @@ export PATH="$PATH:/usr/sbin:/sbin"
 of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace valgrind=valgrind dnsmasq=dnsmasq-base openssl=openssl readelf=binutils
-    unshare=util-linux ps=procps ip=iproute2 node=nodejs
+    unshare=util-linux ps=procps ip=iproute2 node=nodejs make=make pip3=python3-pip
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
-of_the_rest=(shellcheck=shellcheck pip3=python3-pip)
+of_the_rest=(shellcheck=shellcheck)
 
 scratch=$(mktemp -d)
 session=
@@ -94,6 +94,7 @@ run_tests() {
     why=$(what_keeps_the_promises_from_running)
     if [ -z "$why" ]; then
         which+=(--test promises)
+        tests/servers.sh
     else
         skip promises "$why"
     fi

@@ -1,10 +1,12 @@
 //! The harness: the real binary, started as a user or an engine starts it, and watched from outside.
 //!
 //! Nothing here sleeps for a fixed time: what is waited for has a deadline and a reason.
+pub mod chaos;
 pub mod cluster;
 pub mod net;
 pub mod redis;
 pub mod sandbox;
+pub mod servers;
 pub mod terminal;
 
 use std::cell::OnceCell;

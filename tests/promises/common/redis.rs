@@ -1,5 +1,7 @@
 //! A real redis-server of the test's own.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +12,7 @@ use super::{Folder, eventually};
 
 /// A running redis-server; killed when it goes out of scope.
 pub struct Redis {
+    program: PathBuf,
     child: Child,
     arguments: Vec<String>,
     folder: Arc<Folder>,
@@ -30,19 +33,25 @@ impl Redis {
 
     /// On this port, which is free.
     pub fn on(port: u16, arguments: Vec<String>) -> Self {
-        Self::launched(port, arguments, None)
+        Self::launched("redis-server".into(), port, arguments, None)
+    }
+
+    /// Another program than the machine's redis-server, such as that of another version.
+    pub fn of<S: AsRef<str>>(program: PathBuf, arguments: impl IntoIterator<Item = S>) -> Self {
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        Self::launched(program, free_port(), arguments.collect(), None)
     }
 
     /// On a machine whose clock is this many seconds ahead of this one's.
     pub fn ahead(seconds: i64) -> Self {
-        Self::launched(free_port(), Vec::new(), Some(seconds))
+        Self::launched("redis-server".into(), free_port(), Vec::new(), Some(seconds))
     }
 
-    fn launched(port: u16, arguments: Vec<String>, ahead: Option<i64>) -> Self {
+    fn launched(program: PathBuf, port: u16, arguments: Vec<String>, ahead: Option<i64>) -> Self {
         let folder = Arc::new(Folder::new());
         let clock = ahead.map(|seconds| clock_ahead(&folder, seconds));
-        let child = launch(port, &folder, &arguments, clock.as_deref());
-        let mut redis = Self { child, arguments, folder, clock, port };
+        let child = launch(&program, port, &folder, &arguments, clock.as_deref());
+        let mut redis = Self { program, child, arguments, folder, clock, port };
         redis.becomes_ready();
         redis
     }
@@ -82,8 +91,50 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
     }
 
+    /// Sends many commands at once, a line each.
+    pub fn pipe(&self, commands: &str) {
+        let mut child = Command::new("redis-cli")
+            .args(["-s", &self.socket(), "--pipe"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli");
+        child.stdin.take().expect("a pipe").write_all(commands.as_bytes()).expect("redis-cli");
+        let output = child.wait_with_output().expect("redis-cli");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("errors: 0"), "{text}");
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> Vec<String> {
+        lines(&self.cli(["KEYS", "*"]))
+    }
+
+    /// The keys that have no expiry.
+    pub fn keys_for_ever(&self) -> Vec<String> {
+        const SCRIPT: &str = "local found = {}
+            for _, key in ipairs(redis.call('KEYS', '*')) do
+                if redis.call('PTTL', key) == -1 then table.insert(found, key) end
+            end
+            return found";
+        lines(&self.cli(["EVAL", SCRIPT, "0"]))
+    }
+
+    pub fn hash(&self, key: &str) -> BTreeMap<String, String> {
+        let text = self.cli(["HGETALL", key]);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
+    }
+
+    /// Members and scores of a sorted set.
+    pub fn scores(&self, key: &str) -> BTreeMap<String, u64> {
+        let lines = lines(&self.cli(["ZRANGE", key, "0", "-1", "WITHSCORES"]));
+        let pairs = lines.chunks_exact(2);
+        pairs.map(|pair| (pair[0].clone(), pair[1].parse().expect("a score"))).collect()
+    }
+
     fn launch(&self) -> Child {
-        launch(self.port, &self.folder, &self.arguments, self.clock.as_deref())
+        launch(&self.program, self.port, &self.folder, &self.arguments, self.clock.as_deref())
     }
 
     /// Waits until it answers. It ends where something that another thread starts still has the port,
@@ -101,15 +152,25 @@ impl Redis {
     }
 }
 
+fn lines(text: &str) -> Vec<String> {
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-fn launch(port: u16, folder: &Folder, arguments: &[String], clock: Option<&Path>) -> Child {
+fn launch(
+    program: &Path,
+    port: u16,
+    folder: &Folder,
+    arguments: &[String],
+    clock: Option<&Path>,
+) -> Child {
     let folder_path = folder.path("");
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program);
     if let Some(clock) = clock {
         command.env("LD_PRELOAD", clock);
     }
