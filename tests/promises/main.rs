@@ -9,6 +9,7 @@ mod check_command;
 mod common;
 mod drift;
 mod exit_codes;
+mod faults;
 mod gate;
 mod guards;
 mod heartbeats;

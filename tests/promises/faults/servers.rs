@@ -1,0 +1,198 @@
+//! Faults of Redis itself: real ones that refuse, and servers that say what no Redis should.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::Stage;
+use super::certificates::user;
+use super::trial::{Case, PASSWORD, Trial, ask, case};
+use super::wire::{faulty, url};
+use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
+use crate::common::redis::free_port;
+use crate::common::{Redis, eventually};
+
+/// A Redis with these arguments that knows the user of all cases.
+fn redis<const N: usize>(arguments: [&str; N]) -> Arc<Redis> {
+    Arc::new(Redis::with(arguments.into_iter().map(str::to_owned).chain(user())))
+}
+
+/// A shim before this Redis, which redis-cli puts right with this command.
+fn put_right<const N: usize>(redis: &Arc<Redis>, command: [&'static str; N]) -> Trial {
+    let server = redis.clone();
+    Trial::at(&url("redis", redis.port), redis).lifted_by(move || {
+        let answer = server.cli(command);
+        assert!(answer == "OK", "{command:?}: {answer}");
+    })
+}
+
+/// Somebody who answers each request with this in Redis's place, again and again if need be.
+fn saying(redis: &Arc<Redis>, words: impl Fn(&mut dyn Write) + Send + Sync + 'static) -> Trial {
+    let proxy = Arc::new(Proxy::speaking(move |mut connection| {
+        while connection.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+            words(&mut connection);
+        }
+    }));
+    let (lifted, to) = (proxy.clone(), redis.port);
+    Trial::at(&url("redis", proxy.port), redis).lifted_by(move || lifted.leads_to(to)).keeping(proxy)
+}
+
+/// Somebody who answers each request with these bytes.
+fn bytes(redis: &Arc<Redis>, bytes: impl Into<Vec<u8>>) -> Trial {
+    let bytes = bytes.into();
+    saying(redis, move |connection| _ = connection.write_all(&bytes))
+}
+
+/// What a server says that no shim may believe, or repeat as it is.
+const NONSENSE: [(&str, &[u8]); 12] = [
+    ("negative lengths", b"$-7\r\n*-7\r\n"),
+    ("a length without an end", b"$999999999999\r\nx"),
+    ("an array of 2^31 - 1", b"*2147483647\r\n"),
+    ("an array of 2^63 - 1", b"*9223372036854775807\r\n"),
+    ("a length beyond all numbers", b"$99999999999999999999999\r\n"),
+    ("NUL bytes", b"\0\xff\xfe nonsense\r\n"),
+    ("the right words in the wrong places", b":1\r\n+OK\r\n$2\r\nhi\r\n*0\r\n"),
+    ("an empty error", b"-\r\n"),
+    ("a title for the terminal", b"-ERR \x1b]0;forged\x07\x1b[2J\r\n"),
+    ("a line of the log's own", b"-ERR x\x0b[version] forged\xc2\x85\xc2\x9b31m\xe2\x80\xae\r\n"),
+    ("a redirect to nowhere", b"-MOVED 1 \x1b[31m:1\r\n"),
+    ("a push", b">2\r\n$10\r\ninvalidate\r\n*0\r\n"),
+];
+
+/// What real servers say, in their own words, where it takes more than one machine to make them.
+const WORDS: [(&str, &[u8]); 4] = [
+    (
+        "protected mode",
+        b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+          is set for the default user.\r\n",
+    ),
+    ("a master that is down", b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"),
+    ("a slot that is on its way", b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+    ("too few replicas", b"-NOREPLICAS Not enough good replicas to write.\r\n"),
+];
+
+pub fn cases(stage: &Stage) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, make: fn(&Arc<Redis>) -> Trial| {
+        let redis = stage.plain.clone();
+        cases.push(case(format!("Redis: {name}"), move || make(&redis)));
+    };
+    add("has no room for more clients", |_| crowded());
+    add("is out of memory", |_| {
+        put_right(&redis(["--maxmemory", "1"]), ["CONFIG", "SET", "maxmemory", "0"])
+    });
+    add("is loading", |_| loading());
+    add("is a replica", |_| {
+        let port = free_port().to_string();
+        put_right(&redis(["--replicaof", "127.0.0.1", &port]), ["REPLICAOF", "NO", "ONE"])
+    });
+    add("is a cluster without slots", |_| {
+        let slots = ["CLUSTER", "ADDSLOTSRANGE", "0", "16383"];
+        put_right(&redis(["--cluster-enabled", "yes"]), slots)
+    });
+    add("can't save", |_| unsaved());
+    add("lets the user write nothing", |_| {
+        let redis = redis([]);
+        redis.cli(["ACL", "SETUSER", "worker", "resetkeys", "~other"]);
+        put_right(&redis, ["ACL", "SETUSER", "worker", "~*"])
+    });
+    add("lets the user call nothing", |_| {
+        let redis = redis([]);
+        redis.cli(["ACL", "SETUSER", "worker", "nocommands"]);
+        put_right(&redis, ["ACL", "SETUSER", "worker", "+@all"])
+    });
+    add("knows another password", |_| {
+        let redis = redis([]);
+        redis.cli(["ACL", "SETUSER", "worker", "resetpass", ">another"]);
+        put_right(&redis, ["ACL", "SETUSER", "worker", &">Zx7Qv/9Kp@Wm3Tj"])
+    });
+    add("wants a password", |_| {
+        let redis = Arc::new(Redis::with(["--requirepass", PASSWORD]));
+        let server = redis.clone();
+        Trial::at(&redis.url(), &redis).lifted_by(move || {
+            server.cli(["-a", PASSWORD, "CONFIG", "SET", "requirepass", ""]);
+        })
+    });
+    add("is busy with a script", |_| busy());
+    add("is restarted amid a transaction", |redis| restarted(redis));
+    add("sends without end, one line", |redis| {
+        saying(redis, |connection| {
+            let _ = connection.write_all(b"+");
+            while connection.write_all(&[b'a'; 16 * 1024]).is_ok() {}
+        })
+    });
+    add("sends without end, replies", |redis| {
+        saying(redis, |connection| while connection.write_all(&b"+OK\r\n".repeat(4096)).is_ok() {})
+    });
+    add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
+    for (name, words) in NONSENSE.into_iter().chain(WORDS) {
+        let redis = stage.plain.clone();
+        cases.push(case(format!("Redis: {name}"), move || bytes(&redis, words)));
+    }
+    cases
+}
+
+/// All places are taken, until some leave.
+fn crowded() -> Trial {
+    let redis = redis(["--maxclients", "4"]);
+    let guests: Vec<TcpStream> = (0..4)
+        .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, redis.port)).expect("a place"))
+        .collect();
+    eventually("a full house", || {
+        ask(&redis, "PING").is_some_and(|answer| answer.contains("max number")).then_some(())
+    });
+    Trial::at(&url("redis", redis.port), &redis).lifted_by(move || drop(guests))
+}
+
+/// It reads its file at a pace of a key a millisecond, as if there were many gigabytes.
+fn loading() -> Trial {
+    let slowly = ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
+    let redis = redis(slowly);
+    redis.cli(["DEBUG", "POPULATE", "5000", "key", "100"]);
+    redis.cli(["CONFIG", "SET", "key-load-delay", "2000"]);
+    let (server, loads) = (redis.clone(), redis.clone());
+    std::thread::spawn(move || loads.cli(["DEBUG", "RELOAD"]));
+    eventually("LOADING", || {
+        ask(&redis, "ZCARD x").is_some_and(|answer| answer.starts_with("-LOADING")).then_some(())
+    });
+    Trial::at(&url("redis", redis.port), &redis).lifted_by(move || {
+        server.cli(["CONFIG", "SET", "key-load-delay", "0"]);
+    })
+}
+
+/// A folder stands where the file would be written.
+fn unsaved() -> Trial {
+    let redis = redis(["--save", "3600 1", "--dbfilename", "file"]);
+    let folder = std::path::PathBuf::from(redis.socket()).with_file_name("file");
+    std::fs::create_dir(folder).expect("a folder");
+    redis.cli(["SET", "x", "1"]);
+    redis.cli(["BGSAVE"]);
+    eventually("MISCONF", || redis.cli(["SET", "x", "1"]).contains("MISCONF").then_some(()));
+    put_right(&redis, ["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"])
+}
+
+/// A script that never ends, until somebody ends it.
+fn busy() -> Trial {
+    let redis = redis(["--busy-reply-threshold", "1"]);
+    let runs = redis.clone();
+    std::thread::spawn(move || runs.cli(["EVAL", "while true do end", "0"]));
+    eventually("BUSY", || {
+        ask(&redis, "PING").is_some_and(|answer| answer.starts_with("-BUSY")).then_some(())
+    });
+    put_right(&redis, ["SCRIPT", "KILL"])
+}
+
+/// What was queued between MULTI and EXEC when it went is lost, as is all else.
+fn restarted(redis: &Arc<Redis>) -> Trial {
+    let after = requests_until(redis, b"EXEC");
+    faulty("redis", redis, Fault { side: Side::Request, after, what: What::Reset })
+}
+
+/// How many bytes a shim sends before it first says this.
+pub fn requests_until(redis: &Arc<Redis>, word: &[u8]) -> usize {
+    let proxy = Proxy::new(Behaviour::LeadsTo(redis.port));
+    let ended = Trial::at(&url("redis", proxy.port), redis).with(|shim| shim.task(["exit", "7"]));
+    ended.shim.output();
+    let [requests, _] = proxy.conversation(0);
+    requests.windows(word.len()).position(|part| part == word).expect("the word")
+}

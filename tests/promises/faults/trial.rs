@@ -1,0 +1,373 @@
+//! One fault, from the shim's start in the middle of it to the registration after its end.
+
+use std::any::Any;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use crate::common::{Ended, Redis, SHA, Shim, within};
+
+/// What the registration may take, and what the machine may take beside it.
+pub const TIMEOUT: Duration = Duration::from_millis(500);
+pub const ROOM: Duration = Duration::from_millis(200);
+/// How long a registration may be waited for after the fault's end: an attempt in hand may take 5 s.
+const RECOVERY: Duration = Duration::from_secs(20);
+/// So often a worker may start late before it is not the busy machine's doing.
+const TRIES: usize = 3;
+
+/// The password of every case, no five letters of which stand anywhere else, and its form in a URL.
+pub const PASSWORD: &str = "Zx7Qv/9Kp@Wm3Tj";
+pub const ESCAPED: &str = "Zx7Qv%2F9Kp%40Wm3Tj";
+
+/// What is to come of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// One warning, and a registration once it is over.
+    Heals,
+    /// It is none: the registration gets through at once, without a word.
+    NoFault,
+    /// One warning that says so, and no registration ever: there is no room for whoever would register.
+    Unregistered,
+    /// Any of these: how much room is enough is nobody's promise.
+    AsRoomAllows,
+    /// It is about the log alone, which says nothing.
+    Unheard,
+}
+
+/// A fault that is there, a shim that is to be started in it, and how it ends.
+pub struct Trial {
+    pub shim: Shim,
+    /// Where the registration is to appear.
+    pub redis: Arc<Redis>,
+    /// What the shim's keys begin with.
+    pub prefix: String,
+    pub outcome: Outcome,
+    code: i32,
+    lift: Box<dyn FnOnce(i32) + Send>,
+    /// What arrived where the password has no business to.
+    overheard: Box<dyn Fn() -> Vec<u8> + Send>,
+    /// Servers that are there until the end.
+    kept: Vec<Box<dyn Any + Send>>,
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Trial {
+    /// A worker of type extractor that says ready and ends with 7 on a SIGTERM.
+    pub fn at(url: &str, redis: &Arc<Redis>) -> Self {
+        Self::of(Shim::run(["orphans", "0"]), url, redis)
+    }
+
+    /// The same with another shim or worker.
+    pub fn of(shim: Shim, url: &str, redis: &Arc<Redis>) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("fault-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let shim = shim
+            .env("GIT_SHA", SHA)
+            .registers("extractor", url)
+            .options(["--register-timeout", "500ms", "--heartbeat", "100ms"])
+            .options(["--log-format", "json", "--key-prefix", &prefix]);
+        Self {
+            shim,
+            redis: redis.clone(),
+            prefix,
+            outcome: Outcome::Heals,
+            code: 7,
+            lift: Box::new(|_| ()),
+            overheard: Box::new(Vec::new),
+            kept: Vec::new(),
+            secrets: vec![PASSWORD.into(), ESCAPED.into()],
+        }
+    }
+
+    pub fn with(self, change: impl FnOnce(Shim) -> Shim) -> Self {
+        Self { shim: change(self.shim), ..self }
+    }
+
+    pub fn env(self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
+        self.with(|shim| shim.env(name, value))
+    }
+
+    pub fn outcome(self, outcome: Outcome) -> Self {
+        Self { outcome, ..self }
+    }
+
+    /// The worker's exit code, where it is not 7.
+    pub fn ends_with(self, code: i32) -> Self {
+        Self { code, ..self }
+    }
+
+    /// What ends the fault.
+    pub fn lifted_by(self, lift: impl FnOnce() + Send + 'static) -> Self {
+        self.lifted_for_pid_by(|_| lift())
+    }
+
+    /// The same, of a fault of the shim's own process.
+    pub fn lifted_for_pid_by(self, lift: impl FnOnce(i32) + Send + 'static) -> Self {
+        Self { lift: Box::new(lift), ..self }
+    }
+
+    /// What no part of the password may be found in.
+    pub fn overheard(self, overheard: impl Fn() -> Vec<u8> + Send + 'static) -> Self {
+        Self { overheard: Box::new(overheard), ..self }
+    }
+
+    /// Another secret, of which no part may be shown either.
+    pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    pub fn keeping(mut self, what: impl Any + Send) -> Self {
+        self.kept.push(Box::new(what));
+        self
+    }
+
+    /// Whether the registry has an instance of this trial's.
+    fn is_registered(&self) -> bool {
+        ask(&self.redis, &format!("ZCARD {}s", self.prefix)).is_some_and(|count| count == ":1")
+    }
+
+    /// Starts the shim, ends the fault once the worker is ready, waits for the registration and stops
+    /// the worker.
+    pub fn run(mut self) -> Row {
+        let started = Instant::now();
+        let mut running = self.shim.spawn();
+        let ready = running.try_line();
+        let start = started.elapsed();
+        let mut faults = Vec::new();
+        if ready.as_deref() != Ok("ready") {
+            faults.push(format!("the worker does not start: {ready:?}"));
+        }
+        if self.outcome == Outcome::NoFault && !self.is_registered() {
+            faults.push("no registration before the worker starts".into());
+        }
+        if self.outcome == Outcome::Heals {
+            // Room for more failed attempts, none of which is worth a word.
+            thread::sleep(ROOM);
+        }
+        let lifted = Instant::now();
+        std::mem::replace(&mut self.lift, Box::new(|_| ()))(running.pid());
+        let mut recovery = None;
+        if self.outcome == Outcome::AsRoomAllows {
+            recovery = within(TIMEOUT, "the registration", || {
+                self.is_registered().then(|| lifted.elapsed())
+            })
+            .ok();
+        } else if self.outcome != Outcome::Unregistered {
+            recovery = within(RECOVERY, "the registration", || {
+                let is_there = self.is_registered();
+                thread::sleep(Duration::from_millis(u64::from(!is_there) * 20));
+                is_there.then(|| lifted.elapsed())
+            })
+            .map_err(|reason| faults.push(reason))
+            .ok();
+        }
+        let _ = running.try_signal(libc::SIGTERM);
+        match running.try_end() {
+            Ok(ended) => self.judge(Row { start, recovery, faults, ..Row::of(&ended) }, &ended),
+            Err(reason) => Row { faults: [faults, vec![reason]].concat(), ..Row::default() },
+        }
+    }
+
+    fn judge(&self, mut row: Row, ended: &Ended) -> Row {
+        let is_warned = match self.outcome {
+            Outcome::Heals | Outcome::Unregistered => true,
+            Outcome::NoFault | Outcome::Unheard => false,
+            // Whoever says nothing has to be registered.
+            Outcome::AsRoomAllows => row.recovery.is_none() || !row.warnings.is_empty(),
+        };
+        let faults = &mut row.faults;
+        if ended.code != self.code {
+            faults.push(format!("exit code {} instead of {}", ended.code, self.code));
+        }
+        if row.warnings.len() != usize::from(is_warned) {
+            faults.push(format!("{} warnings", row.warnings.len()));
+        }
+        let beginning = match self.outcome {
+            Outcome::Unregistered | Outcome::AsRoomAllows => "",
+            _ => "extractor is not registered in Redis at ",
+        };
+        faults.extend(
+            row.warnings
+                .iter()
+                .filter(|warning| !warning.starts_with(beginning))
+                .map(|warning| format!("another warning than expected: {warning}")),
+        );
+        for (what, bytes) in [
+            ("standard output", ended.stdout.as_bytes()),
+            ("standard error", ended.stderr.as_bytes()),
+            ("what others heard", &(self.overheard)()),
+        ] {
+            let piece = self.secrets.iter().find_map(|secret| piece_of(secret, bytes));
+            faults.extend(piece.map(|piece| format!("{piece:?} of a secret in {what}")));
+        }
+        if ended.stderr.chars().any(|character| character.is_control() && character != '\n') {
+            faults.push("control characters in the log".into());
+        }
+        if ended.stderr.contains("panicked") {
+            faults.push("a panic".into());
+        }
+        if !faults.is_empty() {
+            faults.push(format!("{ended:?}"));
+        }
+        row
+    }
+}
+
+/// The first five bytes in a row of the secret that stand in these.
+pub fn piece_of(secret: &[u8], bytes: &[u8]) -> Option<String> {
+    let stands = |piece: &&[u8]| bytes.windows(piece.len()).any(|part| part == *piece);
+    secret.windows(5).find(stands).map(|piece| String::from_utf8_lossy(piece).into_owned())
+}
+
+/// What a Redis answers to one line over its socket, where it has an answer.
+pub fn ask(redis: &Redis, line: &str) -> Option<String> {
+    let mut connection = UnixStream::connect(redis.socket()).ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    connection.write_all(format!("{line}\r\n").as_bytes()).ok()?;
+    let mut reply = String::new();
+    BufReader::new(connection).read_line(&mut reply).ok()?;
+    Some(reply.trim_end().to_owned())
+}
+
+/// What came of one fault.
+#[derive(Debug, Default)]
+pub struct Row {
+    /// From the shim's start to the worker's first line.
+    pub start: Duration,
+    pub code: i32,
+    pub warnings: Vec<String>,
+    /// From the fault's end to the registration.
+    pub recovery: Option<Duration>,
+    /// What is not as it must be.
+    pub faults: Vec<String>,
+}
+
+impl Row {
+    fn of(ended: &Ended) -> Self {
+        let mut row = Self { code: ended.code, ..Self::default() };
+        for line in ended.lines() {
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else {
+                row.faults.push(format!("no JSON: {line}"));
+                continue;
+            };
+            if line["level"] != "INFO" {
+                row.warnings.push(line["message"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+        row
+    }
+
+    pub fn is_late(&self) -> bool {
+        self.start > TIMEOUT + ROOM
+    }
+
+    /// The row's cells, none of them empty.
+    pub fn cells(&self, outcome: Outcome) -> [String; 5] {
+        let recovery = match (self.recovery, outcome) {
+            (Some(_), Outcome::NoFault) => "before the start".into(),
+            (Some(after), _) => format!("after {} ms", after.as_millis()),
+            (None, Outcome::Unregistered | Outcome::AsRoomAllows) => "runs unregistered".into(),
+            (None, _) => "NEVER".into(),
+        };
+        let warnings = match outcome {
+            Outcome::Unheard => "not to be read".into(),
+            _ => self.warnings.len().to_string(),
+        };
+        let why = self.warnings.first().map_or("nothing to warn of", |warning| {
+            let why = warning.split_once(" in Redis at ").map_or(warning.as_str(), |(_, why)| why);
+            why.split_once(": ").map_or(why, |(_, why)| why)
+        });
+        let why = why.split(". It runs").next().unwrap_or(why).to_owned();
+        [format!("{} ms", self.start.as_millis()), self.code.to_string(), warnings, recovery, why]
+    }
+}
+
+/// A fault by its name, and how to bring it about.
+pub struct Case {
+    pub name: String,
+    pub make: Box<dyn Fn() -> Trial + Send + Sync>,
+}
+
+pub fn case(name: impl Into<String>, make: impl Fn() -> Trial + Send + Sync + 'static) -> Case {
+    Case { name: name.into(), make: Box::new(make) }
+}
+
+impl Case {
+    /// The try whose worker starts soonest, so that a busy machine is not taken for a slow shim; all
+    /// else has to be right each time.
+    pub fn try_out(&self) -> (Outcome, Row) {
+        let mut best: Option<(Outcome, Row)> = None;
+        for _ in 0..TRIES {
+            let trial = (self.make)();
+            let outcome = trial.outcome;
+            let row = trial.run();
+            let is_good = !row.is_late() && row.faults.is_empty();
+            let is_wrong = !row.faults.is_empty();
+            if is_wrong || best.as_ref().is_none_or(|(_, best)| row.start < best.start) {
+                best = Some((outcome, row));
+            }
+            if is_good || is_wrong {
+                break;
+            }
+        }
+        best.expect("a try")
+    }
+}
+
+/// Tries all cases, some at a time, and returns the table and what is wrong.
+pub fn table(cases: &[Case]) -> (String, Vec<String>) {
+    let rows = side_by_side(cases, Case::try_out);
+    let heading = ["start", "exit", "warnings", "registered", "why"];
+    let mut table = format!("\n{:52}", "fault");
+    write_cells(&mut table, &heading.map(str::to_owned));
+    let mut wrong = Vec::new();
+    for (case, (outcome, row)) in cases.iter().zip(&rows) {
+        write!(table, "\n{:52}", case.name).expect("a string");
+        let cells = row.cells(*outcome);
+        write_cells(&mut table, &cells);
+        let is_empty = cells.iter().any(|cell| cell.trim().is_empty());
+        let late = row.is_late().then(|| format!("the worker starts after {:?}", row.start));
+        let empty = is_empty.then(|| "an empty cell".to_owned());
+        for fault in row.faults.iter().cloned().chain(late).chain(empty) {
+            wrong.push(format!("{}: {fault}", case.name));
+        }
+    }
+    (table, wrong)
+}
+
+fn write_cells(table: &mut String, cells: &[String; 5]) {
+    let [start, exit, warnings, recovery, why] = cells;
+    let why: String = why.chars().take(90).collect();
+    write!(table, "{start:>9}  {exit:>4}  {warnings:>14}  {recovery:18}  {why}").expect("a string");
+}
+
+/// Does the same with all of these, a handful at a time: they mostly wait.
+pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    const AT_A_TIME: usize = 16;
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME.min(items.len()) {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(number) else { return };
+                    sender.send((number, work(item))).expect("who waits for it");
+                }
+            });
+        }
+    });
+    drop(sender);
+    let mut results: Vec<(usize, R)> = results.into_iter().collect();
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}

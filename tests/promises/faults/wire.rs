@@ -1,0 +1,87 @@
+//! Faults of the network between the shim and Redis.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::socket::{Backlog, listen};
+
+use super::Stage;
+use super::trial::{Case, ESCAPED, Trial, case};
+use crate::common::Redis;
+use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
+
+const DRIP: What = What::Drip(Duration::from_millis(10));
+const DELAY: What = What::Delay(Duration::from_millis(700));
+
+/// What a conversation can suffer, with a word for it.
+pub const ALL: [(&str, What); 7] = [
+    ("cut", What::Cut),
+    ("reset", What::Reset),
+    ("half-closed", What::HalfClose),
+    ("black-holed", What::BlackHole),
+    ("corrupted", What::Corrupt(1)),
+    ("delayed by 700 ms", DELAY),
+    ("dripping", DRIP),
+];
+
+/// The URL of a proxy, with a login.
+pub fn url(scheme: &str, port: u16) -> String {
+    format!("{scheme}://worker:{ESCAPED}@127.0.0.1:{port}")
+}
+
+/// A shim in front of this Redis with a fault on the way, which is over when it is lifted.
+pub fn faulty(scheme: &str, redis: &Arc<Redis>, fault: Fault) -> Trial {
+    let port = redis.port;
+    let proxy = Arc::new(Proxy::new(Behaviour::Fails(port, fault)));
+    let lifted = proxy.clone();
+    Trial::at(&url(scheme, proxy.port), redis)
+        .lifted_by(move || lifted.leads_to(port))
+        .keeping(proxy)
+}
+
+pub fn cases(stage: &Stage) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (side, whose) in [(Side::Request, "request"), (Side::Reply, "reply")] {
+        for (name, what) in ALL {
+            let redis = stage.plain.clone();
+            // In the login's first line.
+            let fault = Fault { side, after: 1, what };
+            cases.push(case(format!("{name} in a {whose}"), move || faulty("redis", &redis, fault)));
+            let (redis, authority) = (stage.tls.clone(), stage.authority.certificate());
+            // In the middle of a hello.
+            let fault = Fault { side, after: 60, what };
+            cases.push(case(format!("{name} in a {whose}, TLS"), move || {
+                faulty("rediss", &redis, fault).env("SSL_CERT_FILE", &authority)
+            }));
+        }
+    }
+    let redis = stage.plain.clone();
+    cases.push(case("closed as soon as it is accepted", move || {
+        let (proxy, port) = (Arc::new(Proxy::speaking(drop)), redis.port);
+        let lifted = proxy.clone();
+        Trial::at(&url("redis", proxy.port), &redis)
+            .lifted_by(move || lifted.leads_to(port))
+            .keeping(proxy)
+    }));
+    let redis = stage.plain.clone();
+    cases.push(case("the connection is never accepted", move || never_accepted(&redis)));
+    cases
+}
+
+/// A listener whose queue is full: what would connect hears nothing, as from a host that is gone.
+fn never_accepted(redis: &Arc<Redis>) -> Trial {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listen(&listener, Backlog::new(0).expect("a queue")).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    // The queue has room for one more than it was asked for.
+    let waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a place in the queue");
+    let (healed, to) = (Arc::new(Mutex::new(None)), redis.port);
+    let kept = healed.clone();
+    Trial::at(&url("redis", port), redis)
+        .lifted_by(move || {
+            drop(waiting);
+            *healed.lock().expect("a lock") = Some(Proxy::on(listener, Behaviour::LeadsTo(to)));
+        })
+        .keeping(kept)
+}
