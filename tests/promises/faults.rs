@@ -8,6 +8,7 @@ mod encryption;
 mod names;
 mod resources;
 mod servers;
+mod sweep;
 mod trial;
 mod wire;
 
