@@ -11,6 +11,7 @@ mod servers;
 mod sweep;
 mod trial;
 mod wire;
+mod words;
 
 use std::io::Write as _;
 use std::sync::Arc;
