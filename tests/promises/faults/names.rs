@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -139,6 +140,10 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
             Packet::new(reply)
         })
     });
+    add("loses every other question", |redis| losing(redis).lifted_by(|| ()));
+    add("knows no questions with additions", |redis| {
+        without_additions(redis).outcome(Outcome::NoFault)
+    });
     add("garbage", |redis| {
         asking(redis, "", Tcp::Refused, says(|packet| [&packet[..2], &[0xff; 40]].concat()))
     });
@@ -199,6 +204,23 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
 fn late(redis: &Arc<Redis>, by: Duration) -> Trial {
     asking(redis, "", Tcp::Answers, move |packet, question, _| {
         Some(Packet::new(with(packet, question, &[here()])).after(by))
+    })
+}
+
+fn losing(redis: &Arc<Redis>) -> Trial {
+    let heard = AtomicUsize::new(0);
+    asking(redis, "", Tcp::Answers, move |packet, question, _| {
+        let is_lost = heard.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        (!is_lost).then(|| Packet::new(with(packet, question, &[here()])))
+    })
+}
+
+/// RFC 6891: who knows no EDNS says that the question makes no sense.
+fn without_additions(redis: &Arc<Redis>) -> Trial {
+    asking(redis, "", Tcp::Answers, |packet, question, _| {
+        let has_additions = packet[10..12] != [0, 0];
+        let answers = if has_additions || question.ipv6 { vec![] } else { vec![here()] };
+        Some(Packet::new(message(packet, u8::from(has_additions), &answers)))
     })
 }
 

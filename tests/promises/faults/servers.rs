@@ -26,21 +26,26 @@ fn put_right<const N: usize>(redis: &Arc<Redis>, command: [&'static str; N]) -> 
     })
 }
 
-/// Somebody who answers each request with this in Redis's place, again and again if need be.
-fn saying(redis: &Arc<Redis>, words: impl Fn(&mut dyn Write) + Send + Sync + 'static) -> Trial {
+/// Somebody in Redis's place who answers this to so many commands as have just come.
+fn saying(
+    redis: &Arc<Redis>,
+    words: impl Fn(&mut dyn Write, usize) + Send + Sync + 'static,
+) -> Trial {
     let proxy = Arc::new(Proxy::speaking(move |mut connection| {
-        while connection.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
-            words(&mut connection);
+        let mut request = [0; 4096];
+        while let Ok(count @ 1..) = connection.read(&mut request) {
+            let lines = request[..count].split(|byte| *byte == b'\n');
+            words(&mut connection, lines.filter(|line| line.starts_with(b"*")).count());
         }
     }));
     let (lifted, to) = (proxy.clone(), redis.port);
     Trial::at(&url("redis", proxy.port), redis).lifted_by(move || lifted.leads_to(to)).keeping(proxy)
 }
 
-/// Somebody who answers each request with these bytes.
+/// Somebody who answers each command with these bytes.
 fn bytes(redis: &Arc<Redis>, bytes: impl Into<Vec<u8>>) -> Trial {
     let bytes = bytes.into();
-    saying(redis, move |connection| _ = connection.write_all(&bytes))
+    saying(redis, move |connection, commands| _ = connection.write_all(&bytes.repeat(commands)))
 }
 
 /// What a server says that no shim may believe, or repeat as it is.
@@ -116,13 +121,15 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     add("is busy with a script", |_| busy());
     add("is restarted amid a transaction", |redis| restarted(redis));
     add("sends without end, one line", |redis| {
-        saying(redis, |connection| {
+        saying(redis, |connection, _| {
             let _ = connection.write_all(b"+");
             while connection.write_all(&[b'a'; 16 * 1024]).is_ok() {}
         })
     });
     add("sends without end, replies", |redis| {
-        saying(redis, |connection| while connection.write_all(&b"+OK\r\n".repeat(4096)).is_ok() {})
+        saying(redis, |connection, _| {
+            while connection.write_all(&b"+OK\r\n".repeat(4096)).is_ok() {}
+        })
     });
     add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
     for (name, words) in NONSENSE.into_iter().chain(WORDS) {

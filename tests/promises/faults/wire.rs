@@ -45,8 +45,9 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     for (side, whose) in [(Side::Request, "request"), (Side::Reply, "reply")] {
         for (name, what) in ALL {
             let redis = stage.plain.clone();
-            // In the login's first line.
-            let fault = Fault { side, after: 1, what };
+            // Amid the password, and at the first byte of what is said to it.
+            let after = if side == Side::Request { 33 } else { 0 };
+            let fault = Fault { side, after, what };
             cases.push(case(format!("{name} in a {whose}"), move || faulty("redis", &redis, fault)));
             let (redis, authority) = (stage.tls.clone(), stage.authority.certificate());
             // In the middle of a hello.
