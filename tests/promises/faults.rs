@@ -5,6 +5,8 @@
 
 mod certificates;
 mod encryption;
+mod endings;
+mod leaks;
 mod names;
 mod resources;
 mod servers;

@@ -145,12 +145,7 @@ impl Drop for NameServer {
     }
 }
 
-fn answer(
-    state: &Mutex<State>,
-    heard: &Mutex<Vec<u8>>,
-    packet: &[u8],
-    way: Way,
-) -> Option<Packet> {
+fn answer(state: &Mutex<State>, heard: &Mutex<Vec<u8>>, packet: &[u8], way: Way) -> Option<Packet> {
     heard.lock().expect("a lock").extend_from_slice(packet);
     let (question, end) = question(packet);
     let says = state.lock().expect("a lock").says.clone();
@@ -210,9 +205,8 @@ pub fn alias(name: &str) -> Record {
 
 /// A name as messages have it: its labels, each after its length.
 pub fn labels(name: &str) -> Vec<u8> {
-    let label = |label: &str| {
-        [&[u8::try_from(label.len()).expect("a label")], label.as_bytes()].concat()
-    };
+    let label =
+        |label: &str| [&[u8::try_from(label.len()).expect("a label")], label.as_bytes()].concat();
     let labels: Vec<Vec<u8>> = name.trim_end_matches('.').split('.').map(label).collect();
     [labels.concat(), vec![0]].concat()
 }

@@ -187,7 +187,12 @@ fn readable(ends: &[TcpStream; 2], is_open: [bool; 2]) -> Vec<usize> {
     let mut asked: Vec<PollFd> = asked.collect();
     let _ = poll(&mut asked, PollTimeout::NONE);
     let is_ready = |end: &PollFd| end.revents().is_some_and(|events| !events.is_empty());
-    places.into_iter().zip(&asked).filter(|(_, end)| is_ready(end)).map(|(place, _)| place).collect()
+    places
+        .into_iter()
+        .zip(&asked)
+        .filter(|(_, end)| is_ready(end))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// The state of one connection's fault.

@@ -44,7 +44,9 @@ fn impostor(stage: &Stage, behaviour: Behaviour) -> Trial {
     Trial::at(&url("rediss", proxy.port), &stage.tls)
         .env("SSL_CERT_FILE", stage.authority.certificate())
         .lifted_by(move || lifted.leads_to(port))
-        .overheard(move || (0..heard.connections()).flat_map(|n| heard.conversation(n)).flatten().collect())
+        .overheard(move || {
+            (0..heard.connections()).flat_map(|n| heard.conversation(n)).flatten().collect()
+        })
         .keeping(proxy)
 }
 
@@ -111,8 +113,7 @@ fn identified(stage: &Stage, server: &Arc<Redis>, bad: &str, make: impl Fn(&Path
     let folder = Folder::new();
     let own = stage.authority.issue("client", "DNS:client", NOW);
     let (certificate, key) = (folder.path("certificate"), folder.path("key"));
-    for (name, path, right) in
-        [("certificate", &certificate, &own.chain), ("key", &key, &own.key)]
+    for (name, path, right) in [("certificate", &certificate, &own.chain), ("key", &key, &own.key)]
     {
         if name == bad { make(path) } else { put_right(path, right) }
     }
@@ -132,12 +133,20 @@ fn identified(stage: &Stage, server: &Arc<Redis>, bad: &str, make: impl Fn(&Path
 fn keys(stage: &Stage) -> [(&'static str, Box<dyn Fn(&Path) + Send + Sync>); 2] {
     let (authority, other) = (stage.authority.clone(), stage.authority.clone());
     [
-        ("is another's", Box::new(move |path: &Path| {
-            fs::copy(authority.issue("other", "DNS:other", NOW).key, path).map(drop).expect("a key");
-        })),
-        ("has a passphrase", Box::new(move |path: &Path| {
-            other.issue("locked", "DNS:locked", NOW).lock_key(path);
-        })),
+        (
+            "is another's",
+            Box::new(move |path: &Path| {
+                fs::copy(authority.issue("other", "DNS:other", NOW).key, path)
+                    .map(drop)
+                    .expect("a key");
+            }),
+        ),
+        (
+            "has a passphrase",
+            Box::new(move |path: &Path| {
+                other.issue("locked", "DNS:locked", NOW).lock_key(path);
+            }),
+        ),
     ]
 }
 
@@ -154,45 +163,61 @@ pub fn cases(stage: &Arc<Stage>) -> Vec<Case> {
     ] {
         add(name.into(), Box::new(move |stage| presenting(&stage.authority, "bad", who, period)));
     }
-    add("unknown issuer".into(), Box::new(|stage| {
-        let stranger = Authority::new("stranger");
-        let bad = stranger.issue("stranger", RIGHT, NOW);
-        renewed(&stage.authority, &bad).keeping(stranger)
-    }));
-    add("a chain of 600 certificates".into(), Box::new(|stage| {
-        let own = stage.authority.issue("long", RIGHT, NOW);
-        renewed(&stage.authority, &stage.authority.with_long_chain(&own, 600))
-    }));
-    add("a chain of 20 certificates".into(), Box::new(|stage| {
-        let own = stage.authority.issue("longish", RIGHT, NOW);
-        let chain = stage.authority.with_long_chain(&own, 20);
-        renewed(&stage.authority, &chain).outcome(Outcome::NoFault)
-    }));
+    add(
+        "unknown issuer".into(),
+        Box::new(|stage| {
+            let stranger = Authority::new("stranger");
+            let bad = stranger.issue("stranger", RIGHT, NOW);
+            renewed(&stage.authority, &bad).keeping(stranger)
+        }),
+    );
+    add(
+        "a chain of 600 certificates".into(),
+        Box::new(|stage| {
+            let own = stage.authority.issue("long", RIGHT, NOW);
+            renewed(&stage.authority, &stage.authority.with_long_chain(&own, 600))
+        }),
+    );
+    add(
+        "a chain of 20 certificates".into(),
+        Box::new(|stage| {
+            let own = stage.authority.issue("longish", RIGHT, NOW);
+            let chain = stage.authority.with_long_chain(&own, 20);
+            renewed(&stage.authority, &chain).outcome(Outcome::NoFault)
+        }),
+    );
     for protocol in ["TLSv1.2", "TLSv1.3"] {
         let name = format!("wants a client certificate, {protocol}");
         add(name, Box::new(move |stage| wanting_to_know(stage, protocol)));
     }
-    add("speaks none".into(), Box::new(|stage| {
-        impostor(stage, Behaviour::LeadsTo(stage.plain.port))
-    }));
-    add("speaks none, and says so".into(), Box::new(|stage| {
-        impostor(stage, saying(b"-ERR Protocol error\r\n"))
-    }));
-    add("speaks HTTP".into(), Box::new(|stage| {
-        impostor(stage, saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    }));
+    add(
+        "speaks none".into(),
+        Box::new(|stage| impostor(stage, Behaviour::LeadsTo(stage.plain.port))),
+    );
+    add(
+        "speaks none, and says so".into(),
+        Box::new(|stage| impostor(stage, saying(b"-ERR Protocol error\r\n"))),
+    );
+    add(
+        "speaks HTTP".into(),
+        Box::new(|stage| impostor(stage, saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))),
+    );
     add("closes after the hello".into(), Box::new(|stage| impostor(stage, saying(b""))));
-    add("an alert after the hello".into(), Box::new(|stage| {
-        impostor(stage, saying(b"\x15\x03\x03\x00\x02\x02\x28"))
-    }));
+    add(
+        "an alert after the hello".into(),
+        Box::new(|stage| impostor(stage, saying(b"\x15\x03\x03\x00\x02\x02\x28"))),
+    );
     add("says nothing".into(), Box::new(|stage| impostor(stage, silent())));
-    add("speaks nothing else".into(), Box::new(|stage| {
-        let proxy = Arc::new(Proxy::new(Behaviour::LeadsTo(stage.tls.port)));
-        let (lifted, to) = (proxy.clone(), stage.plain.port);
-        Trial::at(&url("redis", proxy.port), &stage.plain)
-            .lifted_by(move || lifted.leads_to(to))
-            .keeping(proxy)
-    }));
+    add(
+        "speaks nothing else".into(),
+        Box::new(|stage| {
+            let proxy = Arc::new(Proxy::new(Behaviour::LeadsTo(stage.tls.port)));
+            let (lifted, to) = (proxy.clone(), stage.plain.port);
+            Trial::at(&url("redis", proxy.port), &stage.plain)
+                .lifted_by(move || lifted.leads_to(to))
+                .keeping(proxy)
+        }),
+    );
     for (what, make) in NO_FILES {
         for setting in TRUST {
             let name = format!("{setting} {what}");

@@ -35,7 +35,9 @@ fn asking(
 }
 
 /// Says this to each question, whatever it asks.
-fn says(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> impl Fn(&[u8], &Question, Way) -> Option<Packet> + Send + Sync {
+fn says(
+    answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+) -> impl Fn(&[u8], &Question, Way) -> Option<Packet> + Send + Sync {
     move |packet, _, _| Some(Packet::new(answer(packet)))
 }
 
@@ -163,9 +165,12 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     add("truncated, with nothing, TCP refused", |redis| truncating(redis, Tcp::Refused, false));
     add("truncated, with nothing, TCP silent", |redis| truncating(redis, Tcp::Silent, false));
     add("two aliases of each other", |redis| {
-        asking(redis, "", Tcp::Answers, says(|packet| {
-            message(packet, 0, &[alias("b.test"), alias(HOST).of("b.test")])
-        }))
+        asking(
+            redis,
+            "",
+            Tcp::Answers,
+            says(|packet| message(packet, 0, &[alias("b.test"), alias(HOST).of("b.test")])),
+        )
     });
     add("aliases without end", |redis| {
         asking(redis, "", Tcp::Answers, |packet, question, _| {

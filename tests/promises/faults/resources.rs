@@ -59,7 +59,9 @@ fn full_disk(redis: &Arc<Redis>) -> Trial {
         disk.display()
     ));
     healthy(redis)
-        .with(|shim| shim.inside(sandbox).redirected(&format!("2>'{}'", disk.join("log").display())))
+        .with(|shim| {
+            shim.inside(sandbox).redirected(&format!("2>'{}'", disk.join("log").display()))
+        })
         .outcome(Outcome::Unheard)
         .keeping(folder)
 }
@@ -102,11 +104,14 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     add("none of the three", Box::new(|redis| without(redis, &["/etc", "/dev", "/proc"])));
     add("an empty root", Box::new(empty_root));
     for call in ["epoll_create1", "eventfd2", "socket", "socketpair"] {
-        add(&format!("the call {call} is refused"), Box::new(move |redis| {
-            healthy(redis)
-                .with(|shim| shim.under([format!("deny:{call}")]))
-                .outcome(Outcome::AsRoomAllows)
-        }));
+        add(
+            &format!("the call {call} is refused"),
+            Box::new(move |redis| {
+                healthy(redis)
+                    .with(|shim| shim.under([format!("deny:{call}")]))
+                    .outcome(Outcome::AsRoomAllows)
+            }),
+        );
     }
     cases
 }

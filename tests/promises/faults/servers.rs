@@ -39,7 +39,9 @@ fn saying(
         }
     }));
     let (lifted, to) = (proxy.clone(), redis.port);
-    Trial::at(&url("redis", proxy.port), redis).lifted_by(move || lifted.leads_to(to)).keeping(proxy)
+    Trial::at(&url("redis", proxy.port), redis)
+        .lifted_by(move || lifted.leads_to(to))
+        .keeping(proxy)
 }
 
 /// Somebody who answers each command with these bytes.
@@ -127,9 +129,12 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
         })
     });
     add("sends without end, replies", |redis| {
-        saying(redis, |connection, _| {
-            while connection.write_all(&b"+OK\r\n".repeat(4096)).is_ok() {}
-        })
+        saying(
+            redis,
+            |connection, _| {
+                while connection.write_all(&b"+OK\r\n".repeat(4096)).is_ok() {}
+            },
+        )
     });
     add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
     for (name, words) in NONSENSE.into_iter().chain(WORDS) {
@@ -153,7 +158,8 @@ fn crowded() -> Trial {
 
 /// It reads its file at a pace of a key a millisecond, as if there were many gigabytes.
 fn loading() -> Trial {
-    let slowly = ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
+    let slowly =
+        ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
     let redis = redis(slowly);
     redis.cli(["DEBUG", "POPULATE", "5000", "key", "100"]);
     redis.cli(["CONFIG", "SET", "key-load-delay", "2000"]);

@@ -48,7 +48,8 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
             // Amid the password, and at the first byte of what is said to it.
             let after = if side == Side::Request { 33 } else { 0 };
             let fault = Fault { side, after, what };
-            cases.push(case(format!("{name} in a {whose}"), move || faulty("redis", &redis, fault)));
+            cases
+                .push(case(format!("{name} in a {whose}"), move || faulty("redis", &redis, fault)));
             let (redis, authority) = (stage.tls.clone(), stage.authority.certificate());
             // In the middle of a hello.
             let fault = Fault { side, after: 60, what };

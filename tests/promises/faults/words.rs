@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use nix::libc;
 
+use super::trial::side_by_side;
 use crate::common::net::Server;
 use crate::common::terminal::Terminal;
-use super::trial::side_by_side;
 use crate::common::{SHA, Shim, kill};
 
 /// What a terminal would obey, and what no log should hold: a title, a cleared screen, a bell, both
 /// widths of a control sequence, letters that run backwards, a step back and what is no text at all.
-const SMUGGLED: &str =
-    "smuggled \x1b]0;title\x07 \x1b[2J\x1b[31m \u{9b}31m \u{202e}txet \x08\x08 \x7f \u{200b} smuggled";
+const SMUGGLED: &str = "smuggled \x1b]0;title\x07 \x1b[2J\x1b[31m \u{9b}31m \u{202e}txet \x08\x08 \x7f \u{200b} smuggled";
 
 /// Ways to say it, each as often as anybody may ask for an answer.
 fn ways() -> Vec<(String, Vec<u8>)> {
     let error = |code: &str| (code.to_owned(), format!("-{code} {SMUGGLED}\r\n").repeat(50).into());
     let mut ways: Vec<(String, Vec<u8>)> =
-        ["ERR", "WRONGPASS", "NOAUTH", "NOPERM", "DENIED", "LOADING", "\x1b]0;code\x07"].map(error).into();
+        ["ERR", "WRONGPASS", "NOAUTH", "NOPERM", "DENIED", "LOADING", "\x1b]0;code\x07"]
+            .map(error)
+            .into();
     let text = format!("+{SMUGGLED}\r\n");
     let bulk = format!("${}\r\n{SMUGGLED}\r\n", SMUGGLED.len());
     let pairs = format!("*2\r\n{bulk}{bulk}");
@@ -44,14 +45,15 @@ fn url(way: &str, port: u16) -> String {
 
 /// Each command that hears what a Redis says.
 fn commands(url: &str) -> Vec<Shim> {
-    let of = |command: &str| {
-        Shim::command(command).env("REDIS_URL", url).env("EXPECTED_GIT_SHA", SHA)
-    };
+    let of =
+        |command: &str| Shim::command(command).env("REDIS_URL", url).env("EXPECTED_GIT_SHA", SHA);
     let run = |format: &str| {
-        Shim::run(["exit", "7"])
-            .env("GIT_SHA", SHA)
-            .registers("extractor", url)
-            .options(["--register-timeout", "500ms", "--log-format", format])
+        Shim::run(["exit", "7"]).env("GIT_SHA", SHA).registers("extractor", url).options([
+            "--register-timeout",
+            "500ms",
+            "--log-format",
+            format,
+        ])
     };
     let verify = |options: &[&str]| of("verify").options(["--timeout", "500ms"]).options(options);
     vec![
@@ -71,9 +73,8 @@ fn commands(url: &str) -> Vec<Shim> {
 
 /// What stands in the text and could do harm where it is read.
 fn harmful(text: &str) -> Option<char> {
-    let is_harmful = |c: &char| {
-        (c.is_control() && *c != '\n') || matches!(c, '\u{202e}' | '\u{200b}')
-    };
+    let is_harmful =
+        |c: &char| (c.is_control() && *c != '\n') || matches!(c, '\u{202e}' | '\u{200b}');
     text.chars().find(is_harmful)
 }
 
@@ -83,10 +84,13 @@ fn whatever_a_server_says_a_log_and_a_pipe_get_nothing_raw() {
         let words = words.clone();
         let server = Server::answering(move |_| words.clone());
         let commands = commands(&url(name, server.port));
-        commands.iter().map(|shim| {
-            let ended = shim.output();
-            (name.clone(), ended.stdout + &ended.stderr)
-        }).collect::<Vec<_>>()
+        commands
+            .iter()
+            .map(|shim| {
+                let ended = shim.output();
+                (name.clone(), ended.stdout + &ended.stderr)
+            })
+            .collect::<Vec<_>>()
     });
     let heard = heard.concat();
     let harms = heard.iter().filter_map(|(name, text)| {
@@ -114,7 +118,8 @@ fn on_a_terminal(shim: &Shim) -> String {
 #[test]
 fn whatever_a_server_says_a_terminal_obeys_none_of_it() {
     let obeyed = |text: &str| {
-        let smuggled = ["\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{202e}", "\x08", "\x7f", "\u{200b}"];
+        let smuggled =
+            ["\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{202e}", "\x08", "\x7f", "\u{200b}"];
         smuggled.into_iter().find(|what| text.contains(what))
     };
     let heard = side_by_side(&ways(), |(name, words)| {
