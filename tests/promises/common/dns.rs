@@ -21,20 +21,20 @@ pub struct Packet {
     pub bytes: Vec<u8>,
     pub after: Duration,
     /// Whether it comes from another address than the one that was asked.
-    pub from_elsewhere: bool,
+    pub by_another: bool,
 }
 
 impl Packet {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, after: Duration::ZERO, from_elsewhere: false }
+        Self { bytes, after: Duration::ZERO, by_another: false }
     }
 
     pub fn after(self, after: Duration) -> Self {
         Self { after, ..self }
     }
 
-    pub fn from_elsewhere(self) -> Self {
-        Self { from_elsewhere: true, ..self }
+    pub fn by_another(self) -> Self {
+        Self { by_another: true, ..self }
     }
 }
 
@@ -153,7 +153,7 @@ fn answer(state: &Mutex<State>, heard: &Mutex<Vec<u8>>, packet: &[u8], way: Way)
 }
 
 fn send(mut socket: UdpSocket, client: SocketAddr, packet: Packet) {
-    if packet.from_elsewhere {
+    if packet.by_another {
         socket = UdpSocket::bind((own_address(), 53)).expect("port 53");
     }
     if packet.after.is_zero() {

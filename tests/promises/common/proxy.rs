@@ -141,19 +141,19 @@ impl Wire {
         };
         // Who can't be reached hangs up.
         if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)) {
-            self.carry([client, server], fault);
+            self.carry(&[client, server], fault);
         }
     }
 
     /// Carries everything from each end to the other until both have ended or the fault says so.
-    fn carry(&self, ends: [TcpStream; 2], fault: Option<Fault>) {
-        for end in &ends {
+    fn carry(&self, ends: &[TcpStream; 2], fault: Option<Fault>) {
+        for end in ends {
             end.set_nodelay(true).expect("no delay");
         }
         let mut faulty = Faulty { fault, is_silent: false, is_shut: [false; 2] };
         let (mut is_open, mut passed) = ([true; 2], [0; 2]);
         while is_open[0] || is_open[1] {
-            for place in readable(&ends, is_open) {
+            for place in readable(ends, is_open) {
                 let side = [Side::Request, Side::Reply][place];
                 let (mut from, to) = (&ends[place], &ends[1 - place]);
                 let mut bytes = [0; 4096];
@@ -171,7 +171,7 @@ impl Wire {
                 }
                 let bytes = &mut bytes[..count];
                 self.heard.lock().expect("a lock")[self.number][place].extend_from_slice(bytes);
-                if !faulty.pass(side, bytes, passed[place], &ends) {
+                if !faulty.pass(side, bytes, passed[place], ends) {
                     return;
                 }
                 passed[place] += count;

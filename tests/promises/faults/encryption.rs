@@ -9,8 +9,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::Stage;
+use super::cases::{Case, Cases};
 use super::certificates::{Authority, Certificate, FUTURE, NOW, PAST, Period};
-use super::trial::{Case, Outcome, Trial, case};
+use super::trial::{Outcome, Trial};
 use super::wire::url;
 use crate::common::proxy::{Behaviour, Proxy};
 use crate::common::{Folder, Redis};
@@ -34,6 +35,12 @@ fn renewed(authority: &Arc<Authority>, bad: &Certificate) -> Trial {
     Trial::at(&url("rediss", redis.port), &redis)
         .env("SSL_CERT_FILE", authority.certificate())
         .lifted_by(move || vouches.issue("renewed", RIGHT, NOW).replaces_that_of(&server))
+}
+
+/// A server whose certificate is followed by so many that have nothing to do with it.
+fn chained(authority: &Arc<Authority>, count: usize) -> Trial {
+    let own = authority.issue("chained", RIGHT, NOW);
+    renewed(authority, &authority.with_long_chain(&own, count))
 }
 
 /// A server that is a Redis only once the fault is over; nothing may be told to it before.
@@ -78,16 +85,29 @@ fn wanting_to_know(stage: &Stage, protocol: &str) -> Trial {
         })
 }
 
+/// Puts something into a file's place, by way of an authority if need be.
+type Misplace = fn(&Path, &Authority);
+
 /// What can stand in a file's place.
-const NO_FILES: [(&str, fn(&Path)); 6] = [
-    ("is missing", |_| ()),
-    ("is no PEM", |path| fs::write(path, "\0\u{7f}nothing of that kind\n").expect("a file")),
-    ("is broken PEM", |path| {
+const NO_FILES: [(&str, Misplace); 6] = [
+    ("is missing", |_, _| ()),
+    ("is no PEM", |path, _| fs::write(path, "\0\u{7f}nothing of that kind\n").expect("a file")),
+    ("is broken PEM", |path, _| {
         fs::write(path, "-----BEGIN CERTIFICATE-----\nMIIB!\n").expect("a file");
     }),
-    ("is empty", |path| fs::write(path, "").expect("a file")),
-    ("is a directory", |path| fs::create_dir(path).expect("a directory")),
-    ("is a FIFO", |path| mkfifo(path, Mode::S_IRWXU).expect("a FIFO")),
+    ("is empty", |path, _| fs::write(path, "").expect("a file")),
+    ("is a directory", |path, _| fs::create_dir(path).expect("a directory")),
+    ("is a FIFO", |path, _| mkfifo(path, Mode::S_IRWXU).expect("a FIFO")),
+];
+
+/// What can stand in the place of a key beside.
+const NO_KEYS: [(&str, Misplace); 2] = [
+    ("is another's", |path, authority| {
+        fs::copy(authority.issue("other", "DNS:other", NOW).key, path).map(drop).expect("a key");
+    }),
+    ("has a passphrase", |path, authority| {
+        authority.issue("locked", "DNS:locked", NOW).lock_key(path);
+    }),
 ];
 
 /// In its place stands what it should be.
@@ -98,10 +118,10 @@ fn put_right(path: &Path, right: &Path) {
 }
 
 /// A shim that trusts whoever is named in a file that is none yet.
-fn trusting(stage: &Stage, setting: &str, make: fn(&Path)) -> Trial {
+fn trusting(stage: &Stage, setting: &str, make: Misplace) -> Trial {
     let folder = Folder::new();
     let (path, right) = (folder.path("authorities.pem"), stage.authority.certificate());
-    make(&path);
+    make(&path, &stage.authority);
     Trial::at(&url("rediss", stage.tls.port), &stage.tls)
         .env(setting, &path)
         .lifted_by(move || put_right(&path, &right))
@@ -109,13 +129,13 @@ fn trusting(stage: &Stage, setting: &str, make: fn(&Path)) -> Trial {
 }
 
 /// A shim with this in the place of its own certificate or key, before a server that wants to see it.
-fn identified(stage: &Stage, server: &Arc<Redis>, bad: &str, make: impl Fn(&Path)) -> Trial {
+fn identified(stage: &Stage, server: &Arc<Redis>, bad: &str, make: Misplace) -> Trial {
     let folder = Folder::new();
     let own = stage.authority.issue("client", "DNS:client", NOW);
     let (certificate, key) = (folder.path("certificate"), folder.path("key"));
     for (name, path, right) in [("certificate", &certificate, &own.chain), ("key", &key, &own.key)]
     {
-        if name == bad { make(path) } else { put_right(path, right) }
+        if name == bad { make(path, &stage.authority) } else { put_right(path, right) }
     }
     let wrong = folder.path(bad);
     let right = if bad == "key" { own.key.clone() } else { own.chain.clone() };
@@ -129,113 +149,58 @@ fn identified(stage: &Stage, server: &Arc<Redis>, bad: &str, make: impl Fn(&Path
         .keeping(folder)
 }
 
-/// A key of somebody else's, and the right one under a passphrase that nobody tells.
-fn keys(stage: &Stage) -> [(&'static str, Box<dyn Fn(&Path) + Send + Sync>); 2] {
-    let (authority, other) = (stage.authority.clone(), stage.authority.clone());
-    [
-        (
-            "is another's",
-            Box::new(move |path: &Path| {
-                fs::copy(authority.issue("other", "DNS:other", NOW).key, path)
-                    .map(drop)
-                    .expect("a key");
-            }),
-        ),
-        (
-            "has a passphrase",
-            Box::new(move |path: &Path| {
-                other.issue("locked", "DNS:locked", NOW).lock_key(path);
-            }),
-        ),
-    ]
-}
-
 pub fn cases(stage: &Arc<Stage>) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut add = |name: String, make: Box<dyn Fn(&Arc<Stage>) -> Trial + Send + Sync>| {
-        let stage = stage.clone();
-        cases.push(case(format!("TLS: {name}"), move || make(&stage)));
-    };
+    let mut cases = Cases::of("TLS", stage);
     for (name, who, period) in [
         ("for another host", "IP:127.0.0.2,DNS:redis.test", NOW),
         ("expired", RIGHT, PAST),
         ("not valid yet", RIGHT, FUTURE),
     ] {
-        add(name.into(), Box::new(move |stage| presenting(&stage.authority, "bad", who, period)));
+        cases.add(name, move |stage| presenting(&stage.authority, "bad", who, period));
     }
-    add(
-        "unknown issuer".into(),
-        Box::new(|stage| {
-            let stranger = Authority::new("stranger");
-            let bad = stranger.issue("stranger", RIGHT, NOW);
-            renewed(&stage.authority, &bad).keeping(stranger)
-        }),
-    );
-    add(
-        "a chain of 600 certificates".into(),
-        Box::new(|stage| {
-            let own = stage.authority.issue("long", RIGHT, NOW);
-            renewed(&stage.authority, &stage.authority.with_long_chain(&own, 600))
-        }),
-    );
-    add(
-        "a chain of 20 certificates".into(),
-        Box::new(|stage| {
-            let own = stage.authority.issue("longish", RIGHT, NOW);
-            let chain = stage.authority.with_long_chain(&own, 20);
-            renewed(&stage.authority, &chain).outcome(Outcome::NoFault)
-        }),
-    );
+    cases.add("unknown issuer", |stage| {
+        let stranger = Authority::new("stranger");
+        let bad = stranger.issue("stranger", RIGHT, NOW);
+        renewed(&stage.authority, &bad).keeping(stranger)
+    });
+    cases.add("a chain of 600 certificates", |stage| chained(&stage.authority, 600));
+    cases.add("a chain of 20 certificates", |stage| {
+        chained(&stage.authority, 20).outcome(Outcome::NoFault)
+    });
     for protocol in ["TLSv1.2", "TLSv1.3"] {
         let name = format!("wants a client certificate, {protocol}");
-        add(name, Box::new(move |stage| wanting_to_know(stage, protocol)));
+        cases.add(name, move |stage| wanting_to_know(stage, protocol));
     }
-    add(
-        "speaks none".into(),
-        Box::new(|stage| impostor(stage, Behaviour::LeadsTo(stage.plain.port))),
-    );
-    add(
-        "speaks none, and says so".into(),
-        Box::new(|stage| impostor(stage, saying(b"-ERR Protocol error\r\n"))),
-    );
-    add(
-        "speaks HTTP".into(),
-        Box::new(|stage| impostor(stage, saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))),
-    );
-    add("closes after the hello".into(), Box::new(|stage| impostor(stage, saying(b""))));
-    add(
-        "an alert after the hello".into(),
-        Box::new(|stage| impostor(stage, saying(b"\x15\x03\x03\x00\x02\x02\x28"))),
-    );
-    add("says nothing".into(), Box::new(|stage| impostor(stage, silent())));
-    add(
-        "speaks nothing else".into(),
-        Box::new(|stage| {
-            let proxy = Arc::new(Proxy::new(Behaviour::LeadsTo(stage.tls.port)));
-            let (lifted, to) = (proxy.clone(), stage.plain.port);
-            Trial::at(&url("redis", proxy.port), &stage.plain)
-                .lifted_by(move || lifted.leads_to(to))
-                .keeping(proxy)
-        }),
-    );
+    cases.add("speaks none", |stage| impostor(stage, Behaviour::LeadsTo(stage.plain.port)));
+    cases.add("speaks none, and says so", |stage| {
+        impostor(stage, saying(b"-ERR Protocol error\r\n"))
+    });
+    cases.add("speaks HTTP", |stage| impostor(stage, saying(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    cases.add("closes after the hello", |stage| impostor(stage, saying(b"")));
+    cases.add("an alert after the hello", |stage| {
+        impostor(stage, saying(b"\x15\x03\x03\x00\x02\x02\x28"))
+    });
+    cases.add("says nothing", |stage| impostor(stage, silent()));
+    cases.add("speaks nothing else", |stage| {
+        let proxy = Arc::new(Proxy::new(Behaviour::LeadsTo(stage.tls.port)));
+        let (lifted, to) = (proxy.clone(), stage.plain.port);
+        Trial::at(&url("redis", proxy.port), &stage.plain)
+            .lifted_by(move || lifted.leads_to(to))
+            .keeping(proxy)
+    });
     for (what, make) in NO_FILES {
         for setting in TRUST {
             let name = format!("{setting} {what}");
-            add(name, Box::new(move |stage| trusting(stage, setting, make)));
+            cases.add(name, move |stage| trusting(stage, setting, make));
         }
     }
     let curious = stage.authority.issue("curious", RIGHT, NOW).redis(&stage.authority, "yes");
-    for bad in ["certificate", "key"] {
-        for (what, make) in NO_FILES {
-            let curious = curious.clone();
-            let name = format!("the client's {bad} {what}");
-            add(name, Box::new(move |stage| identified(stage, &curious, bad, make)));
-        }
-    }
-    for (what, make) in keys(stage) {
+    let certificates = NO_FILES.map(|(what, make)| ("certificate", what, make));
+    let keys = NO_FILES.into_iter().chain(NO_KEYS).map(|(what, make)| ("key", what, make));
+    for (bad, what, make) in certificates.into_iter().chain(keys) {
         let curious = curious.clone();
-        let name = format!("the client's key {what}");
-        add(name, Box::new(move |stage| identified(stage, &curious, "key", &make)));
+        let name = format!("the client's {bad} {what}");
+        cases.add(name, move |stage| identified(stage, &curious, bad, make));
     }
-    cases
+    cases.all()
 }

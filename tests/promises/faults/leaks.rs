@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use nix::libc;
 
+use super::cases::side_by_side;
 use super::certificates::{Authority, NOW, user};
-use super::trial::{ESCAPED, Trial, ask, side_by_side};
+use super::trial::{ESCAPED, Trial, ask};
 use super::wire::url;
 use crate::common::dns::{NameServer, Packet, Tcp, message};
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};

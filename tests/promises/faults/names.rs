@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::Stage;
-use super::trial::{Case, ESCAPED, Outcome, Trial, case};
+use super::cases::{Case, Cases};
+use super::trial::{ESCAPED, Outcome, Trial};
 use crate::common::dns::{
     NameServer, Packet, Record, Tcp, Way, address, alias, labels, message, truncated,
 };
@@ -56,12 +57,12 @@ fn thief(port: u16) -> (Record, Arc<Mutex<Vec<u8>>>) {
     let place = own_address();
     let listener = TcpListener::bind((place, port)).expect("the port");
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = heard.clone();
+    let all = heard.clone();
     thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let mut bytes = connection.bytes();
-            while let Some(Ok(byte)) = bytes.next() {
-                hears.lock().expect("a lock").push(byte);
+        for mut connection in listener.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = connection.read(&mut bytes) {
+                all.lock().expect("a lock").extend_from_slice(&bytes[..count]);
             }
         }
     });
@@ -102,69 +103,69 @@ fn too_long() -> String {
 }
 
 pub fn cases(stage: &Stage) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut add = |name: &str, make: fn(&Arc<Redis>) -> Trial| {
-        let redis = stage.plain.clone();
-        cases.push(case(format!("name server: {name}"), move || make(&redis)));
-    };
-    add("late by 200 ms", |redis| {
+    let mut cases = Cases::of("name server", &stage.plain);
+    cases.add("late by 200 ms", |redis| {
         late(redis, Duration::from_millis(200)).outcome(Outcome::NoFault)
     });
-    add("late by 3 s", |redis| late(redis, Duration::from_secs(3)).lifted_by(|| ()));
-    add("silent", |redis| asking(redis, "", Tcp::Silent, |_, _, _| None));
-    add("answers another question's number", |redis| {
+    cases.add("late by 3 s", |redis| late(redis, Duration::from_secs(3)).lifted_by(|| ()));
+    cases.add("silent", |redis| asking(redis, "", Tcp::Silent, |_, _, _| None));
+    cases.add("answers another question's number", |redis| {
         lying(redis, |packet, question, thief| {
             let mut reply = with(packet, question, &[thief]);
             reply[0] ^= 0xff;
             Packet::new(reply)
         })
     });
-    add("answers another question", |redis| {
+    cases.add("answers another question", |redis| {
         lying(redis, |packet, _, thief| {
             let other = [&packet[..12], &labels("other.test"), &[0, 1, 0, 1]].concat();
             Packet::new(message(&other, 0, &[thief]))
         })
     });
-    add("answers about another name", |redis| {
+    cases.add("answers about another name", |redis| {
         lying(redis, |packet, question, thief| {
             Packet::new(with(packet, question, &[thief.of("other.test")]))
         })
     });
-    add("answers from another address", |redis| {
+    cases.add("answers from another address", |redis| {
         lying(redis, |packet, question, thief| {
-            Packet::new(with(packet, question, &[thief])).from_elsewhere()
+            Packet::new(with(packet, question, &[thief])).by_another()
         })
     });
-    add("answers with a question", |redis| {
+    cases.add("answers with a question", |redis| {
         lying(redis, |packet, question, thief| {
             let mut reply = with(packet, question, &[thief]);
             reply[2] &= 0x7f;
             Packet::new(reply)
         })
     });
-    add("loses every other question", |redis| losing(redis).lifted_by(|| ()));
-    add("knows no questions with additions", |redis| {
+    cases.add("loses every other question", |redis| losing(redis).lifted_by(|| ()));
+    cases.add("knows no questions with additions", |redis| {
         without_additions(redis).outcome(Outcome::NoFault)
     });
-    add("garbage", |redis| {
+    cases.add("garbage", |redis| {
         asking(redis, "", Tcp::Refused, says(|packet| [&packet[..2], &[0xff; 40]].concat()))
     });
-    add("two bytes", |redis| asking(redis, "", Tcp::Refused, says(|packet| packet[..2].into())));
-    add("a name that points at itself", |redis| {
+    cases.add("two bytes", |redis| {
+        asking(redis, "", Tcp::Refused, says(|packet| packet[..2].into()))
+    });
+    cases.add("a name that points at itself", |redis| {
         asking(redis, "", Tcp::Refused, says(pointing_at_itself))
     });
-    add("truncated, with nothing, TCP open", |redis| {
+    cases.add("truncated, with nothing, TCP open", |redis| {
         truncating(redis, Tcp::Answers, false).outcome(Outcome::NoFault)
     });
-    add("truncated, with an address, TCP refused", |redis| {
+    cases.add("truncated, with an address, TCP refused", |redis| {
         truncating(redis, Tcp::Refused, true).outcome(Outcome::NoFault)
     });
-    add("truncated, with an address, TCP silent", |redis| {
+    cases.add("truncated, with an address, TCP silent", |redis| {
         truncating(redis, Tcp::Silent, true).outcome(Outcome::NoFault)
     });
-    add("truncated, with nothing, TCP refused", |redis| truncating(redis, Tcp::Refused, false));
-    add("truncated, with nothing, TCP silent", |redis| truncating(redis, Tcp::Silent, false));
-    add("two aliases of each other", |redis| {
+    cases.add("truncated, with nothing, TCP refused", |redis| {
+        truncating(redis, Tcp::Refused, false)
+    });
+    cases.add("truncated, with nothing, TCP silent", |redis| truncating(redis, Tcp::Silent, false));
+    cases.add("two aliases of each other", |redis| {
         asking(
             redis,
             "",
@@ -172,38 +173,38 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
             says(|packet| message(packet, 0, &[alias("b.test"), alias(HOST).of("b.test")])),
         )
     });
-    add("aliases without end", |redis| {
+    cases.add("aliases without end", |redis| {
         asking(redis, "", Tcp::Answers, |packet, question, _| {
             let next = format!("x{}", question.name);
             let next = if next.len() < 60 { next } else { HOST.to_owned() };
             Some(Packet::new(message(packet, 0, &[alias(&next)])))
         })
     });
-    add("no such name, in 30 domains, each after 30 ms", |redis| {
+    cases.add("no such name, in 30 domains, each after 30 ms", |redis| {
         asking(redis, &long_search_list(), Tcp::Answers, |packet, _, _| {
             Some(Packet::new(message(packet, 3, &[])).after(Duration::from_millis(30)))
         })
     });
-    add("IPv6 alone, and no way there", |redis| {
+    cases.add("IPv6 alone, and no way there", |redis| {
         let nowhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
         asking(redis, "", Tcp::Answers, move |packet, question, _| {
             let answers = if question.ipv6 { vec![address(nowhere)] } else { vec![] };
             Some(Packet::new(message(packet, 0, &answers)))
         })
     });
-    add("300 addresses, nobody there", |redis| many(redis, nobody(300)));
-    add("300 addresses, the last one is right", |redis| {
+    cases.add("300 addresses, nobody there", |redis| many(redis, nobody(300)));
+    cases.add("300 addresses, the last one is right", |redis| {
         many(redis, [nobody(299), vec![here()]].concat()).outcome(Outcome::NoFault)
     });
-    add("says that it failed", |redis| coded(redis, 2));
-    add("says that there is no such name", |redis| coded(redis, 3));
-    add("says that it can't do that", |redis| coded(redis, 4));
-    add("says that it won't", |redis| coded(redis, 5));
-    add("says nothing in many words", |redis| coded(redis, 0));
-    add("a domain that makes the name too long", |redis| {
+    cases.add("says that it failed", |redis| coded(redis, 2));
+    cases.add("says that there is no such name", |redis| coded(redis, 3));
+    cases.add("says that it can't do that", |redis| coded(redis, 4));
+    cases.add("says that it won't", |redis| coded(redis, 5));
+    cases.add("says nothing in many words", |redis| coded(redis, 0));
+    cases.add("a domain that makes the name too long", |redis| {
         asking(redis, &too_long(), Tcp::Answers, says(|packet| message(packet, 3, &[])))
     });
-    cases
+    cases.all()
 }
 
 fn late(redis: &Arc<Redis>, by: Duration) -> Trial {
@@ -215,7 +216,7 @@ fn late(redis: &Arc<Redis>, by: Duration) -> Trial {
 fn losing(redis: &Arc<Redis>) -> Trial {
     let heard = AtomicUsize::new(0);
     asking(redis, "", Tcp::Answers, move |packet, question, _| {
-        let is_lost = heard.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let is_lost = heard.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         (!is_lost).then(|| Packet::new(with(packet, question, &[here()])))
     })
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Stage;
-use super::trial::{Case, Outcome, Trial, case};
+use super::cases::{Case, Cases};
+use super::trial::{Outcome, Trial};
 use super::wire::url;
 use crate::common::{Folder, Redis, Sandbox, Shim, binary, fixture, net};
 
@@ -87,31 +88,23 @@ fn no_room_for_a_thread(redis: &Arc<Redis>) -> Trial {
 }
 
 pub fn cases(stage: &Stage) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut add = |name: &str, make: Box<dyn Fn(&Arc<Redis>) -> Trial + Send + Sync>| {
-        let redis = stage.plain.clone();
-        cases.push(case(format!("machine: {name}"), move || make(&redis)));
-    };
+    let mut cases = Cases::of("machine", &stage.plain);
     for limit in 3..=12 {
-        add(&format!("{limit} open files"), Box::new(move |redis| files(redis, limit)));
+        cases.add(format!("{limit} open files"), move |redis| files(redis, limit));
     }
-    add("no room for a thread", Box::new(no_room_for_a_thread));
-    add("a full disk under the log", Box::new(full_disk));
-    add("no file may grow", Box::new(files_that_may_not_grow));
-    add("no /proc", Box::new(|redis| without(redis, &["/proc"])));
-    add("no /dev", Box::new(|redis| without(redis, &["/dev"])));
-    add("no /etc", Box::new(|redis| without(redis, &["/etc"])));
-    add("none of the three", Box::new(|redis| without(redis, &["/etc", "/dev", "/proc"])));
-    add("an empty root", Box::new(empty_root));
+    cases.add("no room for a thread", no_room_for_a_thread);
+    cases.add("a full disk under the log", full_disk);
+    cases.add("no file may grow", files_that_may_not_grow);
+    cases.add("no /proc", |redis| without(redis, &["/proc"]));
+    cases.add("no /dev", |redis| without(redis, &["/dev"]));
+    cases.add("no /etc", |redis| without(redis, &["/etc"]));
+    cases.add("none of the three", |redis| without(redis, &["/etc", "/dev", "/proc"]));
+    cases.add("an empty root", empty_root);
     for call in ["epoll_create1", "eventfd2", "socket", "socketpair"] {
-        add(
-            &format!("the call {call} is refused"),
-            Box::new(move |redis| {
-                healthy(redis)
-                    .with(|shim| shim.under([format!("deny:{call}")]))
-                    .outcome(Outcome::AsRoomAllows)
-            }),
-        );
+        cases.add(format!("the call {call} is refused"), move |redis| {
+            let denied = format!("deny:{call}");
+            healthy(redis).with(|shim| shim.under([denied])).outcome(Outcome::AsRoomAllows)
+        });
     }
-    cases
+    cases.all()
 }

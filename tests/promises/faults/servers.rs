@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::Stage;
+use super::cases::{Case, Cases};
 use super::certificates::user;
-use super::trial::{Case, PASSWORD, Trial, ask, case};
-use super::wire::{faulty, url};
+use super::trial::{PASSWORD, Trial, ask};
+use super::wire::url;
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 use crate::common::redis::free_port;
 use crate::common::{Redis, eventually};
@@ -79,56 +80,52 @@ const WORDS: [(&str, &[u8]); 4] = [
 ];
 
 pub fn cases(stage: &Stage) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut add = |name: &str, make: fn(&Arc<Redis>) -> Trial| {
-        let redis = stage.plain.clone();
-        cases.push(case(format!("Redis: {name}"), move || make(&redis)));
-    };
-    add("has no room for more clients", |_| crowded());
-    add("is out of memory", |_| {
+    let mut cases = Cases::of("Redis", &stage.plain);
+    cases.add("has no room for more clients", |_| crowded());
+    cases.add("is out of memory", |_| {
         put_right(&redis(["--maxmemory", "1"]), ["CONFIG", "SET", "maxmemory", "0"])
     });
-    add("is loading", |_| loading());
-    add("is a replica", |_| {
+    cases.add("is loading", |_| loading());
+    cases.add("is a replica", |_| {
         let port = free_port().to_string();
         put_right(&redis(["--replicaof", "127.0.0.1", &port]), ["REPLICAOF", "NO", "ONE"])
     });
-    add("is a cluster without slots", |_| {
+    cases.add("is a cluster without slots", |_| {
         let slots = ["CLUSTER", "ADDSLOTSRANGE", "0", "16383"];
         put_right(&redis(["--cluster-enabled", "yes"]), slots)
     });
-    add("can't save", |_| unsaved());
-    add("lets the user write nothing", |_| {
+    cases.add("can't save", |_| unsaved());
+    cases.add("lets the user write nothing", |_| {
         let redis = redis([]);
         redis.cli(["ACL", "SETUSER", "worker", "resetkeys", "~other"]);
         put_right(&redis, ["ACL", "SETUSER", "worker", "~*"])
     });
-    add("lets the user call nothing", |_| {
+    cases.add("lets the user call nothing", |_| {
         let redis = redis([]);
         redis.cli(["ACL", "SETUSER", "worker", "nocommands"]);
         put_right(&redis, ["ACL", "SETUSER", "worker", "+@all"])
     });
-    add("knows another password", |_| {
+    cases.add("knows another password", |_| {
         let redis = redis([]);
         redis.cli(["ACL", "SETUSER", "worker", "resetpass", ">another"]);
-        put_right(&redis, ["ACL", "SETUSER", "worker", &">Zx7Qv/9Kp@Wm3Tj"])
+        put_right(&redis, ["ACL", "SETUSER", "worker", ">Zx7Qv/9Kp@Wm3Tj"])
     });
-    add("wants a password", |_| {
+    cases.add("wants a password", |_| {
         let redis = Arc::new(Redis::with(["--requirepass", PASSWORD]));
         let server = redis.clone();
         Trial::at(&redis.url(), &redis).lifted_by(move || {
             server.cli(["-a", PASSWORD, "CONFIG", "SET", "requirepass", ""]);
         })
     });
-    add("is busy with a script", |_| busy());
-    add("is restarted amid a transaction", |redis| restarted(redis));
-    add("sends without end, one line", |redis| {
+    cases.add("is busy with a script", |_| busy());
+    cases.add("is restarted amid a transaction", |_| restarted());
+    cases.add("sends without end, one line", |redis| {
         saying(redis, |connection, _| {
             let _ = connection.write_all(b"+");
             while connection.write_all(&[b'a'; 16 * 1024]).is_ok() {}
         })
     });
-    add("sends without end, replies", |redis| {
+    cases.add("sends without end, replies", |redis| {
         saying(
             redis,
             |connection, _| {
@@ -136,12 +133,12 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
             },
         )
     });
-    add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
-    for (name, words) in NONSENSE.into_iter().chain(WORDS) {
-        let redis = stage.plain.clone();
-        cases.push(case(format!("Redis: {name}"), move || bytes(&redis, words)));
-    }
     cases
+        .add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
+    for (name, words) in NONSENSE.into_iter().chain(WORDS) {
+        cases.add(name, move |redis| bytes(redis, words));
+    }
+    cases.all()
 }
 
 /// All places are taken, until some leave.
@@ -196,9 +193,19 @@ fn busy() -> Trial {
 }
 
 /// What was queued between MULTI and EXEC when it went is lost, as is all else.
-fn restarted(redis: &Arc<Redis>) -> Trial {
-    let after = requests_until(redis, b"EXEC");
-    faulty("redis", redis, Fault { side: Side::Request, after, what: What::Reset })
+fn restarted() -> Trial {
+    let redis = redis(["--enable-debug-command", "yes"]);
+    let after = requests_until(&redis, b"EXEC");
+    let (proxy, lifted, server) = {
+        let fault = Fault { side: Side::Request, after, what: What::Reset };
+        let proxy = Arc::new(Proxy::new(Behaviour::Fails(redis.port, fault)));
+        (proxy.clone(), proxy, redis.clone())
+    };
+    Trial::at(&url("redis", proxy.port), &redis).keeping(proxy).lifted_by(move || {
+        server.cli(["DEBUG", "RESTART"]);
+        eventually("a restart", || (ask(&server, "DBSIZE").as_deref() == Some(":0")).then_some(()));
+        lifted.leads_to(server.port);
+    })
 }
 
 /// How many bytes a shim sends before it first says this.

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Stage;
-use super::trial::{Outcome, TRIES, Trial, side_by_side};
+use super::cases::{TRIES, side_by_side};
+use super::trial::{Outcome, Trial};
 use super::wire::{faulty, url};
 use crate::common::Redis;
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 
 /// What ends a conversation.
-const BREAKS: [(&str, What); 4] = [
+pub const BREAKS: [(&str, What); 4] = [
     ("cut", What::Cut),
     ("reset", What::Reset),
     ("half-closed", What::HalfClose),
@@ -54,7 +55,7 @@ fn end_of_reply(replies: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The places of one side that are tried.
-fn places(length: usize, ends: &[usize]) -> BTreeSet<usize> {
+pub fn places(length: usize, ends: &[usize]) -> BTreeSet<usize> {
     assert!(length > SAMPLES, "a conversation of {length} bytes");
     if std::env::var_os("VERSION_GUARD_ALL_FAULTS").is_some() {
         return (0..=length).collect();
@@ -104,7 +105,7 @@ fn sweep(
 }
 
 /// All keys that would stay for ever.
-fn for_ever(redis: &Redis) -> String {
+pub fn for_ever(redis: &Redis) -> String {
     let script = "local found = {}
         for _, key in ipairs(redis.call('KEYS', '*')) do
             if redis.call('TTL', key) == -1 then found[#found + 1] = key end

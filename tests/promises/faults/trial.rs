@@ -1,12 +1,10 @@
 //! One fault, from the shim's start in the middle of it to the registration after its end.
 
 use std::any::Any;
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +15,6 @@ use crate::common::{Ended, Redis, SHA, Shim, within};
 /// What the registration may take, and what the machine may take beside it.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const ROOM: Duration = Duration::from_millis(200);
-/// How long a registration may be waited for after the fault's end: an attempt in hand may take 5 s.
-const RECOVERY: Duration = Duration::from_secs(20);
-/// So often a worker may start late before it is not the busy machine's doing.
-pub const TRIES: usize = 3;
-
 /// The password of every case, no five letters of which stand anywhere else, and its form in a URL.
 pub const PASSWORD: &str = "Zx7Qv/9Kp@Wm3Tj";
 pub const ESCAPED: &str = "Zx7Qv%2F9Kp%40Wm3Tj";
@@ -181,7 +174,7 @@ impl Trial {
             })
             .ok();
         } else if self.outcome != Outcome::Unregistered {
-            recovery = within(RECOVERY, "the registration", || {
+            recovery = within(self.shim.patience(), "the registration", || {
                 let is_there = self.is_registered();
                 thread::sleep(Duration::from_millis(u64::from(!is_there) * 20));
                 is_there.then(|| lifted.elapsed())
@@ -190,7 +183,7 @@ impl Trial {
             .ok();
         }
         if self.outcome == Outcome::MayPass {
-            let expire = within(RECOVERY, "an expiry for each key", || {
+            let expire = within(self.shim.patience(), "an expiry for each key", || {
                 self.keys_for_ever().is_empty().then_some(())
             });
             faults.extend(expire.err().map(|reason| format!("{reason}: {}", self.keys_for_ever())));
@@ -278,7 +271,11 @@ pub struct Row {
 }
 
 impl Row {
-    fn of(ended: &Ended) -> Self {
+    pub fn of_fault(fault: impl Into<String>) -> Self {
+        Self { faults: vec![fault.into()], ..Self::default() }
+    }
+
+    pub fn of(ended: &Ended) -> Self {
         let mut row = Self { code: ended.code, ..Self::default() };
         for line in ended.lines() {
             let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else {
@@ -295,106 +292,4 @@ impl Row {
     pub fn is_late(&self) -> bool {
         self.start > TIMEOUT + ROOM
     }
-
-    /// The row's cells, none of them empty.
-    pub fn cells(&self, outcome: Outcome) -> [String; 5] {
-        let recovery = match (self.recovery, outcome) {
-            (Some(_), Outcome::NoFault) => "before the start".into(),
-            (Some(after), _) => format!("after {} ms", after.as_millis()),
-            (None, Outcome::Unregistered | Outcome::AsRoomAllows) => "runs unregistered".into(),
-            (None, _) => "NEVER".into(),
-        };
-        let warnings = match outcome {
-            Outcome::Unheard => "not to be read".into(),
-            _ => self.warnings.len().to_string(),
-        };
-        let why = self.warnings.first().map_or("nothing to warn of", |warning| {
-            let why = warning.split_once(" in Redis at ").map_or(warning.as_str(), |(_, why)| why);
-            why.split_once(": ").map_or(why, |(_, why)| why)
-        });
-        let why = why.split(". It runs").next().unwrap_or(why).to_owned();
-        [format!("{} ms", self.start.as_millis()), self.code.to_string(), warnings, recovery, why]
-    }
-}
-
-/// A fault by its name, and how to bring it about.
-pub struct Case {
-    pub name: String,
-    pub make: Box<dyn Fn() -> Trial + Send + Sync>,
-}
-
-pub fn case(name: impl Into<String>, make: impl Fn() -> Trial + Send + Sync + 'static) -> Case {
-    Case { name: name.into(), make: Box::new(make) }
-}
-
-impl Case {
-    /// The try whose worker starts soonest, so that a busy machine is not taken for a slow shim; all
-    /// else has to be right each time.
-    pub fn try_out(&self) -> (Outcome, Row) {
-        let mut best: Option<(Outcome, Row)> = None;
-        for _ in 0..TRIES {
-            let trial = (self.make)();
-            let outcome = trial.outcome;
-            let row = trial.run();
-            let is_good = !row.is_late() && row.faults.is_empty();
-            let is_wrong = !row.faults.is_empty();
-            if is_wrong || best.as_ref().is_none_or(|(_, best)| row.start < best.start) {
-                best = Some((outcome, row));
-            }
-            if is_good || is_wrong {
-                break;
-            }
-        }
-        best.expect("a try")
-    }
-}
-
-/// Tries all cases, some at a time, and returns the table and what is wrong.
-pub fn table(cases: &[Case]) -> (String, Vec<String>) {
-    let rows = side_by_side(cases, Case::try_out);
-    let heading = ["start", "exit", "warnings", "registered", "why"];
-    let mut table = format!("\n{:52}", "fault");
-    write_cells(&mut table, &heading.map(str::to_owned));
-    let mut wrong = Vec::new();
-    for (case, (outcome, row)) in cases.iter().zip(&rows) {
-        write!(table, "\n{:52}", case.name).expect("a string");
-        let cells = row.cells(*outcome);
-        write_cells(&mut table, &cells);
-        let is_empty = cells.iter().any(|cell| cell.trim().is_empty());
-        let late = row.is_late().then(|| format!("the worker starts after {:?}", row.start));
-        let empty = is_empty.then(|| "an empty cell".to_owned());
-        for fault in row.faults.iter().cloned().chain(late).chain(empty) {
-            wrong.push(format!("{}: {fault}", case.name));
-        }
-    }
-    (table, wrong)
-}
-
-fn write_cells(table: &mut String, cells: &[String; 5]) {
-    let [start, exit, warnings, recovery, why] = cells;
-    let why: String = why.chars().take(90).collect();
-    write!(table, "{start:>9}  {exit:>4}  {warnings:>14}  {recovery:18}  {why}").expect("a string");
-}
-
-/// Does the same with all of these, a handful at a time: they mostly wait.
-pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    const AT_A_TIME: usize = 16;
-    let next = AtomicUsize::new(0);
-    let (sender, results) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME.min(items.len()) {
-            let (sender, next, work) = (sender.clone(), &next, &work);
-            scope.spawn(move || {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(number) else { return };
-                    sender.send((number, work(item))).expect("who waits for it");
-                }
-            });
-        }
-    });
-    drop(sender);
-    let mut results: Vec<(usize, R)> = results.into_iter().collect();
-    results.sort_by_key(|(number, _)| *number);
-    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use nix::sys::socket::{Backlog, listen};
 
 use super::Stage;
-use super::trial::{Case, ESCAPED, Trial, case};
+use super::cases::{Case, Cases};
+use super::trial::{ESCAPED, Trial};
 use crate::common::Redis;
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 
@@ -40,35 +41,31 @@ pub fn faulty(scheme: &str, redis: &Arc<Redis>, fault: Fault) -> Trial {
         .keeping(proxy)
 }
 
-pub fn cases(stage: &Stage) -> Vec<Case> {
-    let mut cases = Vec::new();
+pub fn cases(stage: &Arc<Stage>) -> Vec<Case> {
+    let mut cases = Cases::of("network", stage);
     for (side, whose) in [(Side::Request, "request"), (Side::Reply, "reply")] {
         for (name, what) in ALL {
-            let redis = stage.plain.clone();
-            // Amid the password, and at the first byte of what is said to it.
-            let after = if side == Side::Request { 33 } else { 0 };
-            let fault = Fault { side, after, what };
-            cases
-                .push(case(format!("{name} in a {whose}"), move || faulty("redis", &redis, fault)));
-            let (redis, authority) = (stage.tls.clone(), stage.authority.certificate());
-            // In the middle of a hello.
-            let fault = Fault { side, after: 60, what };
-            cases.push(case(format!("{name} in a {whose}, TLS"), move || {
-                faulty("rediss", &redis, fault).env("SSL_CERT_FILE", &authority)
-            }));
+            cases.add(format!("{name} in a {whose}"), move |stage| {
+                // Amid the password, and at the first byte of what is said to it.
+                let after = if side == Side::Request { 33 } else { 0 };
+                faulty("redis", &stage.plain, Fault { side, after, what })
+            });
+            cases.add(format!("{name} in a {whose}, TLS"), move |stage| {
+                // In the middle of a hello.
+                let trial = faulty("rediss", &stage.tls, Fault { side, after: 60, what });
+                trial.env("SSL_CERT_FILE", stage.authority.certificate())
+            });
         }
     }
-    let redis = stage.plain.clone();
-    cases.push(case("closed as soon as it is accepted", move || {
-        let (proxy, port) = (Arc::new(Proxy::speaking(drop)), redis.port);
+    cases.add("closed as soon as it is accepted", |stage| {
+        let (proxy, port) = (Arc::new(Proxy::speaking(drop)), stage.plain.port);
         let lifted = proxy.clone();
-        Trial::at(&url("redis", proxy.port), &redis)
+        Trial::at(&url("redis", proxy.port), &stage.plain)
             .lifted_by(move || lifted.leads_to(port))
             .keeping(proxy)
-    }));
-    let redis = stage.plain.clone();
-    cases.push(case("the connection is never accepted", move || never_accepted(&redis)));
-    cases
+    });
+    cases.add("the connection is never accepted", |stage| never_accepted(&stage.plain));
+    cases.all()
 }
 
 /// A listener whose queue is full: what would connect hears nothing, as from a host that is gone.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::trial::side_by_side;
+use super::cases::side_by_side;
 use crate::common::net::Server;
 use crate::common::terminal::Terminal;
 use crate::common::{SHA, Shim, kill};
