@@ -114,8 +114,22 @@ pub fn table(cases: &[Case]) -> (String, Vec<String>) {
 
 fn write_cells(table: &mut String, cells: &[String; 5]) {
     let [start, exit, warnings, recovery, why] = cells;
-    let why: String = why.chars().take(90).collect();
+    let why = cut(why, 90);
     write!(table, "{start:>9}  {exit:>4}  {warnings:>14}  {recovery:18}  {why}").expect("a string");
+}
+
+/// Fails where anything has come of these faults; a few words of each are enough to see what.
+pub fn assert_no_harm(harms: impl IntoIterator<Item = Option<String>>) {
+    const SHOWN: usize = 10;
+    let all: Vec<Option<String>> = harms.into_iter().collect();
+    let harms: Vec<&String> = all.iter().flatten().collect();
+    let shown: Vec<&str> = harms.iter().take(SHOWN).map(|harm| cut(harm, 1000)).collect();
+    assert!(harms.is_empty(), "{} of {}:\n{}", harms.len(), all.len(), shown.join("\n"));
+}
+
+/// The beginning of a text.
+fn cut(text: &str, length: usize) -> &str {
+    text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Does the same with all of these, a handful at a time: they mostly wait.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::cases::side_by_side;
+use super::cases::{assert_no_harm, side_by_side};
 use super::certificates::{Authority, NOW, user};
 use super::trial::{ESCAPED, Trial, ask};
 use super::wire::url;
@@ -151,9 +151,7 @@ fn after_many_failed_attempts_and_a_good_one_nothing_has_leaked() {
         by_tls,
         by_name(&plain),
     ];
-    let found: Vec<String> =
-        side_by_side(&all, |one| leaks_nothing(one).err()).into_iter().flatten().collect();
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_no_harm(side_by_side(&all, |one| leaks_nothing(one).err()));
 }
 
 /// The control: a process that keeps a descriptor is found out.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::cases::{TRIES, side_by_side};
+use super::cases::{TRIES, assert_no_harm, side_by_side};
 use super::certificates::user;
 use super::sweep::{BREAKS, for_ever, places};
 use super::trial::{ROOM, Row, Trial};
@@ -104,8 +104,7 @@ fn breaks_no_life(
         let harm = harm.unwrap_or_else(|| Err("its end takes long each time".into())).err()?;
         Some(format!("{name} after {} bytes of {:?}: {harm}", fault.after, fault.side))
     });
-    let harms: Vec<String> = harms.into_iter().flatten().collect();
-    assert!(harms.is_empty(), "{} of {}:\n{}", harms.len(), faults.len(), harms.join("\n"));
+    assert_no_harm(harms);
     assert_eq!(for_ever(&redis), "");
 }
 

@@ -8,7 +8,7 @@ use super::Stage;
 use super::cases::{Case, Cases};
 use super::certificates::user;
 use super::trial::{PASSWORD, Trial, ask};
-use super::wire::url;
+use super::wire::{faulty, url};
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 use crate::common::redis::free_port;
 use crate::common::{Redis, eventually};
@@ -118,7 +118,7 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
         })
     });
     cases.add("is busy with a script", |_| busy());
-    cases.add("is restarted amid a transaction", |_| restarted());
+    cases.add("goes between MULTI and EXEC", gone_before_exec);
     cases.add("sends without end, one line", |redis| {
         saying(redis, |connection, _| {
             let _ = connection.write_all(b"+");
@@ -192,24 +192,14 @@ fn busy() -> Trial {
     put_right(&redis, ["SCRIPT", "KILL"])
 }
 
-/// What was queued between MULTI and EXEC when it went is lost, as is all else.
-fn restarted() -> Trial {
-    let redis = redis(["--enable-debug-command", "yes"]);
-    let after = requests_until(&redis, b"EXEC");
-    let (proxy, lifted, server) = {
-        let fault = Fault { side: Side::Request, after, what: What::Reset };
-        let proxy = Arc::new(Proxy::new(Behaviour::Fails(redis.port, fault)));
-        (proxy.clone(), proxy, redis.clone())
-    };
-    Trial::at(&url("redis", proxy.port), &redis).keeping(proxy).lifted_by(move || {
-        server.cli(["DEBUG", "RESTART"]);
-        eventually("a restart", || (ask(&server, "DBSIZE").as_deref() == Some(":0")).then_some(()));
-        lifted.leads_to(server.port);
-    })
+/// What was queued is lost: as when it is restarted, both ends hear of a reset.
+fn gone_before_exec(redis: &Arc<Redis>) -> Trial {
+    let after = requests_until(redis, b"EXEC");
+    faulty("redis", redis, Fault { side: Side::Request, after, what: What::Reset })
 }
 
 /// How many bytes a shim sends before it first says this.
-pub fn requests_until(redis: &Arc<Redis>, word: &[u8]) -> usize {
+fn requests_until(redis: &Arc<Redis>, word: &[u8]) -> usize {
     let proxy = Proxy::new(Behaviour::LeadsTo(redis.port));
     let ended = Trial::at(&url("redis", proxy.port), redis).with(|shim| shim.task(["exit", "7"]));
     ended.shim.output();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Stage;
-use super::cases::{TRIES, side_by_side};
+use super::cases::{TRIES, assert_no_harm, side_by_side};
 use super::trial::{Outcome, Trial};
 use super::wire::{faulty, url};
 use crate::common::Redis;
@@ -100,8 +100,7 @@ fn sweep(
         harm(|| with(faulty(scheme, redis, *fault)))
             .map(|harm| format!("{name} after {} bytes of {:?}: {harm}", fault.after, fault.side))
     });
-    let harms: Vec<String> = harms.into_iter().flatten().collect();
-    assert!(harms.is_empty(), "{} of {}:\n{}", harms.len(), faults.len(), harms.join("\n"));
+    assert_no_harm(harms);
 }
 
 /// All keys that would stay for ever.
