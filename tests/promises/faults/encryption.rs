@@ -19,8 +19,8 @@ use crate::common::{Folder, Redis};
 /// The name in a certificate that convinces.
 const RIGHT: &str = "IP:127.0.0.1";
 
-/// Two settings that name who is trusted.
-const TRUST: [&str; 2] = ["VERSION_GUARD_REDIS_CA", "SSL_CERT_FILE"];
+/// Settings that name who is trusted.
+const TRUST: [&str; 3] = ["VERSION_GUARD_REDIS_CA", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
 
 /// A server with a certificate for this name and time, which a good one replaces in the end.
 fn presenting(authority: &Arc<Authority>, stem: &str, name: &str, period: Period) -> Trial {

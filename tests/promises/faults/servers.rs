@@ -39,6 +39,32 @@ fn saying(
             words(&mut connection, lines.filter(|line| line.starts_with(b"*")).count());
         }
     }));
+    leading(proxy, redis)
+}
+
+/// Somebody who says again what he is told, changed in this way.
+fn repeating(redis: &Arc<Redis>, repeat: fn(&[u8]) -> Vec<u8>) -> Trial {
+    let proxy = Arc::new(Proxy::speaking(move |mut connection| {
+        let mut request = [0; 4096];
+        while let Ok(count @ 1..) = connection.read(&mut request) {
+            let _ = connection.write_all(&repeat(&request[..count]));
+        }
+    }));
+    leading(proxy, redis)
+}
+
+/// An error for each command that quotes the first so many bytes of what came, as Redis quotes the
+/// arguments of a command that it does not know.
+fn quoted(request: &[u8], length: usize) -> Vec<u8> {
+    let text = String::from_utf8_lossy(request);
+    let commands = text.matches("\n*").count() + 1;
+    let words = text.split("\r\n").filter(|word| !word.starts_with(['*', '$']));
+    let quote: String = words.collect::<Vec<_>>().join("' '").chars().take(length).collect();
+    format!("-ERR unknown command, with args beginning with: '{quote}\r\n").repeat(commands).into()
+}
+
+/// A shim before this proxy, which leads to Redis in the end.
+fn leading(proxy: Arc<Proxy>, redis: &Arc<Redis>) -> Trial {
     let (lifted, to) = (proxy.clone(), redis.port);
     Trial::at(&url("redis", proxy.port), redis)
         .lifted_by(move || lifted.leads_to(to))
@@ -68,16 +94,20 @@ const NONSENSE: [(&str, &[u8]); 12] = [
 ];
 
 /// What real servers say, in their own words, where it takes more than one machine to make them.
-const WORDS: [(&str, &[u8]); 4] = [
+const WORDS: [(&str, &[u8]); 3] = [
     (
-        "protected mode",
-        b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-          is set for the default user.\r\n",
+        "a master that is down",
+        b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
     ),
-    ("a master that is down", b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"),
     ("a slot that is on its way", b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
     ("too few replicas", b"-NOREPLICAS Not enough good replicas to write.\r\n"),
 ];
+
+/// What a Redis in protected mode says to whoever is not of its machine, before it hangs up.
+const DENIED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
+      set for the default user. In this mode connections are only accepted from the loopback \
+      interface.\r\n";
 
 pub fn cases(stage: &Stage) -> Vec<Case> {
     let mut cases = Cases::of("Redis", &stage.plain);
@@ -117,6 +147,10 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
             server.cli(["-a", PASSWORD, "CONFIG", "SET", "requirepass", ""]);
         })
     });
+    cases.add("is in protected mode", |redis| {
+        let proxy = Arc::new(Proxy::speaking(|mut client| _ = client.write_all(DENIED)));
+        leading(proxy, redis)
+    });
     cases.add("is busy with a script", |_| busy());
     cases.add("goes between MULTI and EXEC", gone_before_exec);
     cases.add("sends without end, one line", |redis| {
@@ -135,6 +169,18 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     });
     cases
         .add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
+    cases.add("speaks HTTP", |redis| bytes(redis, b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    cases.add("is an echo", |redis| repeating(redis, <[u8]>::to_vec));
+    cases.add("quotes the login", |redis| repeating(redis, |request| quoted(request, 128)));
+    cases.add("quotes a part of the password", |redis| {
+        repeating(redis, |request| quoted(request, "AUTH' 'worker' 'Zx7Qv/9Kp".len()))
+    });
+    cases.add("quotes the password's end", |redis| {
+        repeating(redis, |request| {
+            let end = request.windows(8).position(|part| part == b"9Kp@Wm3T").unwrap_or(0);
+            quoted(&request[end..], 128)
+        })
+    });
     for (name, words) in NONSENSE.into_iter().chain(WORDS) {
         cases.add(name, move |redis| bytes(redis, words));
     }
