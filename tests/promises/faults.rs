@@ -21,7 +21,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use cases::{Case, side_by_side};
-use certificates::{Authority, NOW, user};
+use certificates::{Authority, NOW, users};
 use trial::Trial;
 
 use crate::common::{Redis, Shim};
@@ -38,7 +38,7 @@ impl Stage {
     fn new() -> Self {
         let authority = Authority::new("authority");
         let tls = authority.issue("redis", "IP:127.0.0.1", NOW).redis(&authority, "no");
-        Self { plain: Arc::new(Redis::with(user())), tls, authority: Arc::new(authority) }
+        Self { plain: Arc::new(Redis::with(users())), tls, authority: Arc::new(authority) }
     }
 }
 
@@ -68,7 +68,7 @@ fn table() {
 /// The control: what the table must find out of a program in the shim's place.
 #[test]
 fn a_table_finds_out_who_does_harm() {
-    let redis = Arc::new(Redis::with(user()));
+    let redis = Arc::new(Redis::with(users()));
     let waits = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
     let warns = "echo '{\"level\":\"WARN\",\"message\":\"extractor is not registered in Redis at x: y\"}' >&2";
     let all = [

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 
 use super::trial::{Outcome, Row, Trial};
 
 /// So often a worker may start late before it is not the busy machine's doing.
 pub const TRIES: usize = 5;
+const AT_A_TIME: usize = 16;
 
 impl Row {
     /// The row's cells, none of them empty.
@@ -132,9 +132,9 @@ fn cut(text: &str, length: usize) -> &str {
     text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Does the same with all of these, a handful at a time: they mostly wait.
+/// Does the same with all of these, a few at a time: they mostly wait, and all tests together use no
+/// more of the machine than a few do.
 pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    const AT_A_TIME: usize = 16;
     let next = AtomicUsize::new(0);
     let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
@@ -144,6 +144,7 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(number) else { return };
+                    let _place = Place::wait();
                     sender.send((number, work(item))).expect("who waits for it");
                 }
             });
@@ -153,4 +154,25 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync
     let mut results: Vec<(usize, R)> = results.into_iter().collect();
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// One of the few places at which something is tried.
+struct Place;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static LEFT: Condvar = Condvar::new();
+
+impl Place {
+    fn wait() -> Self {
+        let taken = TAKEN.lock().expect("a lock");
+        *LEFT.wait_while(taken, |taken| *taken == AT_A_TIME).expect("a lock") += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.lock().expect("a lock") -= 1;
+        LEFT.notify_one();
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::common::redis::free_port;
 use crate::common::{Folder, Redis, net};
 
-use super::trial::PASSWORD;
+use super::trial::{ADMIN, PASSWORD, admin};
 
 /// When a certificate holds: from and to, as openssl-ca(1) wants it.
 pub type Period = (&'static str, &'static str);
@@ -92,7 +92,7 @@ impl Certificate {
         net::run(Path::new("/"), &line);
     }
 
-    /// A Redis that speaks TLS only, and knows the user of all cases.
+    /// A Redis that speaks TLS only, and knows the users of all cases.
     pub fn redis(&self, authority: &Authority, clients: &str) -> Arc<Redis> {
         let port = free_port();
         let path = |path: &PathBuf| path.display().to_string();
@@ -105,7 +105,7 @@ impl Certificate {
             ["--tls-auth-clients", clients],
         ];
         let arguments = arguments.concat().into_iter().map(str::to_owned);
-        Arc::new(Redis::on(port, arguments.chain(user()).collect()))
+        Arc::new(Redis::on(port, arguments.chain(users()).collect()))
     }
 
     /// The server is given this certificate instead of its own.
@@ -113,13 +113,15 @@ impl Certificate {
         let path = |path: &PathBuf| path.display().to_string();
         let (key, chain) = (path(&self.key), path(&self.chain));
         let both = ["CONFIG", "SET", "tls-key-file", &key, "tls-cert-file", &chain];
-        assert_eq!(redis.cli(both), "OK");
+        assert_eq!(admin(redis, both), "OK");
     }
 }
 
-/// The user of all cases, for the command line of a redis-server.
-pub fn user() -> Vec<String> {
-    ["--user", "worker", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"]
-        .map(str::to_owned)
-        .into()
+/// Nobody but the user of all cases and who may do everything, for the command line of a redis-server.
+pub fn users() -> Vec<String> {
+    let user = |name: &str, password: &str| {
+        ["--user", name, "on", &format!(">{password}"), "~*", "&*", "+@all"].map(str::to_owned)
+    };
+    let nobody = ["--user", "default", "off"].map(str::to_owned).to_vec();
+    [nobody, user("worker", PASSWORD).into(), user(ADMIN, ADMIN).into()].concat()
 }

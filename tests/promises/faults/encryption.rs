@@ -11,7 +11,7 @@ use nix::unistd::mkfifo;
 use super::Stage;
 use super::cases::{Case, Cases};
 use super::certificates::{Authority, Certificate, FUTURE, NOW, PAST, Period};
-use super::trial::{Outcome, Trial};
+use super::trial::{Outcome, Trial, admin};
 use super::wire::url;
 use crate::common::proxy::{Behaviour, Proxy};
 use crate::common::{Folder, Redis};
@@ -76,12 +76,12 @@ fn silent() -> Behaviour {
 fn wanting_to_know(stage: &Stage, protocol: &str) -> Trial {
     let certificate = stage.authority.issue("curious", RIGHT, NOW);
     let redis = certificate.redis(&stage.authority, "yes");
-    assert_eq!(redis.cli(["CONFIG", "SET", "tls-protocols", protocol]), "OK");
+    assert_eq!(admin(&redis, ["CONFIG", "SET", "tls-protocols", protocol]), "OK");
     let server = redis.clone();
     Trial::at(&url("rediss", redis.port), &redis)
         .env("SSL_CERT_FILE", stage.authority.certificate())
         .lifted_by(move || {
-            assert_eq!(server.cli(["CONFIG", "SET", "tls-auth-clients", "no"]), "OK");
+            assert_eq!(admin(&server, ["CONFIG", "SET", "tls-auth-clients", "no"]), "OK");
         })
 }
 

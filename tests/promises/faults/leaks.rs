@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::libc;
 
 use super::cases::{assert_no_harm, side_by_side};
-use super::certificates::{Authority, NOW, user};
+use super::certificates::{Authority, NOW, users};
 use super::trial::{ESCAPED, Trial, ask};
 use super::wire::url;
 use crate::common::dns::{NameServer, Packet, Tcp, message};
@@ -137,7 +137,7 @@ fn leaks_nothing(failing: &Failing) -> Result<(), String> {
 fn after_many_failed_attempts_and_a_good_one_nothing_has_leaked() {
     let authority = Authority::new("authority");
     let certificate = authority.issue("redis", "IP:127.0.0.1", NOW);
-    let plain = Arc::new(Redis::with(user()));
+    let plain = Arc::new(Redis::with(users()));
     let tls = certificate.redis(&authority, "no");
     let fails = |redis: &Redis, what| {
         Behaviour::Fails(redis.port, Fault { side: Side::Reply, after: 0, what })

@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex};
 
 use super::Stage;
 use super::cases::{Case, Cases};
-use super::certificates::user;
-use super::trial::{PASSWORD, Trial, ask};
+use super::certificates::users;
+use super::trial::{Trial, admin, ask};
 use super::wire::{faulty, url};
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 use crate::common::redis::free_port;
 use crate::common::{Redis, eventually};
 
-/// A Redis with these arguments that knows the user of all cases.
+/// A Redis with these arguments that knows the users of all cases.
 fn redis<const N: usize>(arguments: [&str; N]) -> Arc<Redis> {
-    Arc::new(Redis::with(arguments.into_iter().map(str::to_owned).chain(user())))
+    Arc::new(Redis::with(arguments.into_iter().map(str::to_owned).chain(users())))
 }
 
 /// A shim before this Redis, which redis-cli puts right with this command.
 fn put_right<const N: usize>(redis: &Arc<Redis>, command: [&'static str; N]) -> Trial {
     let server = redis.clone();
     Trial::at(&url("redis", redis.port), redis).lifted_by(move || {
-        let answer = server.cli(command);
+        let answer = admin(&server, command);
         assert!(answer == "OK", "{command:?}: {answer}");
     })
 }
@@ -127,24 +127,24 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
     cases.add("can't save", |_| unsaved());
     cases.add("lets the user write nothing", |_| {
         let redis = redis([]);
-        redis.cli(["ACL", "SETUSER", "worker", "resetkeys", "~other"]);
+        admin(&redis, ["ACL", "SETUSER", "worker", "resetkeys", "~other"]);
         put_right(&redis, ["ACL", "SETUSER", "worker", "~*"])
     });
     cases.add("lets the user call nothing", |_| {
         let redis = redis([]);
-        redis.cli(["ACL", "SETUSER", "worker", "nocommands"]);
+        admin(&redis, ["ACL", "SETUSER", "worker", "nocommands"]);
         put_right(&redis, ["ACL", "SETUSER", "worker", "+@all"])
     });
     cases.add("knows another password", |_| {
         let redis = redis([]);
-        redis.cli(["ACL", "SETUSER", "worker", "resetpass", ">another"]);
+        admin(&redis, ["ACL", "SETUSER", "worker", "resetpass", ">another"]);
         put_right(&redis, ["ACL", "SETUSER", "worker", ">Zx7Qv/9Kp@Wm3Tj"])
     });
-    cases.add("wants a password", |_| {
-        let redis = Arc::new(Redis::with(["--requirepass", PASSWORD]));
+    cases.add("wants a login", |_| {
+        let redis = redis([]);
         let server = redis.clone();
         Trial::at(&redis.url(), &redis).lifted_by(move || {
-            server.cli(["-a", PASSWORD, "CONFIG", "SET", "requirepass", ""]);
+            admin(&server, ["ACL", "SETUSER", "default", "on", "nopass", "~*", "+@all"]);
         })
     });
     cases.add("is in protected mode", |redis| {
@@ -204,15 +204,15 @@ fn loading() -> Trial {
     let slowly =
         ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
     let redis = redis(slowly);
-    redis.cli(["DEBUG", "POPULATE", "5000", "key", "100"]);
-    redis.cli(["CONFIG", "SET", "key-load-delay", "2000"]);
+    admin(&redis, ["DEBUG", "POPULATE", "5000", "key", "100"]);
+    admin(&redis, ["CONFIG", "SET", "key-load-delay", "2000"]);
     let (server, loads) = (redis.clone(), redis.clone());
-    std::thread::spawn(move || loads.cli(["DEBUG", "RELOAD"]));
+    std::thread::spawn(move || admin(&loads, ["DEBUG", "RELOAD"]));
     eventually("LOADING", || {
         ask(&redis, "ZCARD x").is_some_and(|answer| answer.starts_with("-LOADING")).then_some(())
     });
     Trial::at(&url("redis", redis.port), &redis).lifted_by(move || {
-        server.cli(["CONFIG", "SET", "key-load-delay", "0"]);
+        admin(&server, ["CONFIG", "SET", "key-load-delay", "0"]);
     })
 }
 
@@ -221,9 +221,9 @@ fn unsaved() -> Trial {
     let redis = redis(["--save", "3600 1", "--dbfilename", "file"]);
     let folder = std::path::PathBuf::from(redis.socket()).with_file_name("file");
     std::fs::create_dir(folder).expect("a folder");
-    redis.cli(["SET", "x", "1"]);
-    redis.cli(["BGSAVE"]);
-    eventually("MISCONF", || redis.cli(["SET", "x", "1"]).contains("MISCONF").then_some(()));
+    admin(&redis, ["SET", "x", "1"]);
+    admin(&redis, ["BGSAVE"]);
+    eventually("MISCONF", || admin(&redis, ["SET", "x", "1"]).contains("MISCONF").then_some(()));
     put_right(&redis, ["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"])
 }
 
@@ -231,7 +231,7 @@ fn unsaved() -> Trial {
 fn busy() -> Trial {
     let redis = redis(["--busy-reply-threshold", "1"]);
     let runs = redis.clone();
-    std::thread::spawn(move || runs.cli(["EVAL", "while true do end", "0"]));
+    std::thread::spawn(move || admin(&runs, ["EVAL", "while true do end", "0"]));
     eventually("BUSY", || {
         ask(&redis, "PING").is_some_and(|answer| answer.starts_with("-BUSY")).then_some(())
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Stage;
 use super::cases::{TRIES, assert_no_harm, side_by_side};
-use super::trial::{Outcome, Trial};
+use super::trial::{Outcome, Trial, admin};
 use super::wire::{faulty, url};
 use crate::common::Redis;
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
@@ -110,7 +110,7 @@ pub fn for_ever(redis: &Redis) -> String {
             if redis.call('TTL', key) == -1 then found[#found + 1] = key end
         end
         return found";
-    redis.cli(["EVAL", script, "0"])
+    admin(redis, ["EVAL", script, "0"])
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One fault, from the shim's start in the middle of it to the registration after its end.
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Trial {
         Self { shim: change(self.shim), ..self }
     }
 
-    pub fn env(self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
+    pub fn env(self, name: &str, value: impl Into<OsString>) -> Self {
         self.with(|shim| shim.env(name, value))
     }
 
@@ -144,7 +145,7 @@ impl Trial {
                 if redis.call('TTL', key) == -1 then found[#found + 1] = key end
             end
             return found";
-        self.redis.cli(["EVAL", script, "1", &self.prefix])
+        admin(&self.redis, ["EVAL", script, "1", &self.prefix])
     }
 
     /// Starts the shim, ends the fault once the worker is ready, waits for the registration and stops
@@ -247,14 +248,24 @@ pub fn piece_of(secret: &[u8], bytes: &[u8]) -> Option<String> {
     secret.windows(5).find(stands).map(|piece| String::from_utf8_lossy(piece).into_owned())
 }
 
-/// What a Redis answers to one line over its socket, where it has an answer.
+/// Who may do everything, by this password.
+pub const ADMIN: &str = "admin";
+
+/// What redis-cli prints when the one who may do everything says this.
+pub fn admin<S: Into<OsString>>(redis: &Redis, line: impl IntoIterator<Item = S>) -> String {
+    let login = ["--user", ADMIN, "--pass", ADMIN, "--no-auth-warning"].map(OsString::from);
+    redis.cli(login.into_iter().chain(line.into_iter().map(Into::into)))
+}
+
+/// What a Redis answers to him over its socket, to one line, where it has an answer.
 pub fn ask(redis: &Redis, line: &str) -> Option<String> {
     let mut connection = UnixStream::connect(redis.socket()).ok()?;
     connection.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-    connection.write_all(format!("{line}\r\n").as_bytes()).ok()?;
-    let mut reply = String::new();
-    BufReader::new(connection).read_line(&mut reply).ok()?;
-    Some(reply.trim_end().to_owned())
+    connection.write_all(format!("AUTH {ADMIN} {ADMIN}\r\n{line}\r\n").as_bytes()).ok()?;
+    let mut replies = BufReader::new(connection).lines();
+    let login = replies.next()?.ok()?;
+    // Who hangs up at once has said why.
+    Some(replies.next().and_then(Result::ok).unwrap_or(login))
 }
 
 /// What came of one fault.
