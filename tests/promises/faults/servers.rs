@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::Stage;
 use super::cases::{Case, Cases};
 use super::certificates::users;
-use super::trial::{Trial, admin, ask};
+use super::trial::{PASSWORD, Trial, admin, ask};
 use super::wire::{faulty, url};
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
 use crate::common::redis::free_port;
@@ -53,14 +53,27 @@ fn repeating(redis: &Arc<Redis>, repeat: fn(&[u8]) -> Vec<u8>) -> Trial {
     leading(proxy, redis)
 }
 
-/// An error for each command that quotes the first so many bytes of what came, as Redis quotes the
-/// arguments of a command that it does not know.
+/// An error for each command that quotes the first so many bytes of all that came.
 fn quoted(request: &[u8], length: usize) -> Vec<u8> {
     let text = String::from_utf8_lossy(request);
     let commands = text.matches("\n*").count() + 1;
     let words = text.split("\r\n").filter(|word| !word.starts_with(['*', '$']));
     let quote: String = words.collect::<Vec<_>>().join("' '").chars().take(length).collect();
-    format!("-ERR unknown command, with args beginning with: '{quote}\r\n").repeat(commands).into()
+    format!("-ERR unknown command, with args beginning with: '{quote}'\r\n").repeat(commands).into()
+}
+
+/// A real one that knows no AUTH and quotes 128 bytes of what was said: after a long user's name there is
+/// room for the beginning of the password. One that knows it takes its place.
+fn without_logins() -> Trial {
+    let user = "u".repeat(115);
+    let (without, with) = (Redis::with(["--rename-command", "AUTH", ""]), redis([]));
+    let password = format!(">{PASSWORD}");
+    admin(&with, ["ACL", "SETUSER", &user, "on", &password, "~*", "+@all"]);
+    let proxy = Arc::new(Proxy::new(Behaviour::LeadsTo(without.port)));
+    let (lifted, to) = (proxy.clone(), with.port);
+    Trial::at(&url("redis", proxy.port).replace("worker", &user), &with)
+        .lifted_by(move || lifted.leads_to(to))
+        .keeping((without, proxy))
 }
 
 /// A shim before this proxy, which leads to Redis in the end.
@@ -171,6 +184,7 @@ pub fn cases(stage: &Stage) -> Vec<Case> {
         .add("sends 100,000 arrays in each other", |redis| bytes(redis, b"*1\r\n".repeat(100_000)));
     cases.add("speaks HTTP", |redis| bytes(redis, b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     cases.add("is an echo", |redis| repeating(redis, <[u8]>::to_vec));
+    cases.add("knows no logins", |_| without_logins());
     cases.add("quotes the login", |redis| repeating(redis, |request| quoted(request, 128)));
     cases.add("quotes a part of the password", |redis| {
         repeating(redis, |request| quoted(request, "AUTH' 'worker' 'Zx7Qv/9Kp".len()))
