@@ -1,7 +1,8 @@
 //! Whatever goes wrong around it, the worker starts in time, its exit code is its own, one warning says
 //! so, and it is registered once the fault is over.
 //!
-//! `cargo test --test promises faults::table -- --nocapture` prints what came of each fault.
+//! `cargo test --test promises faults::table -- --nocapture` prints what came of each fault, and of those
+//! alone whose names contain what `VERSION_GUARD_FAULT` says.
 
 mod cases;
 mod certificates;
@@ -42,8 +43,7 @@ impl Stage {
     }
 }
 
-/// Prints the table of these cases, or of those whose names contain what `VERSION_GUARD_FAULT` says; a
-/// fault in any of them fails the test.
+/// Prints the table of these cases; a fault in any of them fails the test.
 fn assert_all_are_harmless(mut cases: Vec<Case>) {
     let wanted = std::env::var("VERSION_GUARD_FAULT").unwrap_or_default();
     cases.retain(|case| case.name.contains(&wanted));

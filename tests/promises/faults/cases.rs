@@ -10,6 +10,7 @@ use super::trial::{Outcome, Row, Trial};
 
 /// So often a worker may start late before it is not the busy machine's doing.
 pub const TRIES: usize = 5;
+/// So many are tried at a time, by all tests together.
 const AT_A_TIME: usize = 16;
 
 impl Row {
@@ -95,11 +96,11 @@ impl Case {
 pub fn table(cases: &[Case]) -> (String, Vec<String>) {
     let rows = side_by_side(cases, Case::try_out);
     let heading = ["start", "exit", "warnings", "registered", "why"];
-    let mut table = format!("\n{:52}", "fault");
+    let mut table = format!("\n{:60}", "fault");
     write_cells(&mut table, &heading.map(str::to_owned));
     let mut wrong = Vec::new();
     for (case, (outcome, row)) in cases.iter().zip(&rows) {
-        write!(table, "\n{:52}", case.name).expect("a string");
+        write!(table, "\n{:60}", case.name).expect("a string");
         let cells = row.cells(*outcome);
         write_cells(&mut table, &cells);
         let is_empty = cells.iter().any(|cell| cell.trim().is_empty());

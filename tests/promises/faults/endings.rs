@@ -37,8 +37,14 @@ fn traces(redis: &Redis) -> Vec<String> {
 
 /// The worker is told to end; the shim's exit code is the worker's, within the time.
 fn ends_in_time(shim: Running) -> Ended {
+    let worker = shim.worker_pid();
+    told_to_end(shim, worker)
+}
+
+/// The same where one of both is told.
+fn told_to_end(shim: Running, pid: i32) -> Ended {
     let told = Instant::now();
-    kill(shim.worker_pid(), libc::SIGTERM);
+    kill(pid, libc::SIGTERM);
     let ended = shim.end();
     assert_eq!(ended.code, 7, "{ended:?}");
     assert!(told.elapsed() < END, "{:?}", told.elapsed());
@@ -83,6 +89,18 @@ fn a_heartbeat_that_a_stopped_redis_reads_after_the_end_brings_nothing_back() {
     });
     ends_in_time(shim);
     assert!(proxy.conversation(before)[1].is_empty(), "it was answered");
+    kill(redis.pid(), libc::SIGCONT);
+    nothing_is_left(&redis).unwrap();
+}
+
+/// That the worker was asked to stop is news, which the shim tells at once.
+#[test]
+fn a_last_word_that_a_stopped_redis_reads_after_the_end_brings_nothing_back() {
+    let redis = Redis::start();
+    let shim = registered(redis.port, &redis);
+    kill(redis.pid(), libc::SIGSTOP);
+    let pid = shim.pid();
+    told_to_end(shim, pid);
     kill(redis.pid(), libc::SIGCONT);
     nothing_is_left(&redis).unwrap();
 }

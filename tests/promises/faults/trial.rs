@@ -16,6 +16,7 @@ use crate::common::{Ended, Redis, SHA, Shim, within};
 /// What the registration may take, and what the machine may take beside it.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const ROOM: Duration = Duration::from_millis(200);
+
 /// The password of every case, no five letters of which stand anywhere else, and its form in a URL.
 pub const PASSWORD: &str = "Zx7Qv/9Kp@Wm3Tj";
 pub const ESCAPED: &str = "Zx7Qv%2F9Kp%40Wm3Tj";
