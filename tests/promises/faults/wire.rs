@@ -1,6 +1,10 @@
 //! Faults of the network between the shim and Redis.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +13,9 @@ use nix::sys::socket::{Backlog, listen};
 use super::Stage;
 use super::cases::{Case, Cases};
 use super::trial::{ESCAPED, Trial};
-use crate::common::Redis;
 use crate::common::proxy::{Behaviour, Fault, Proxy, Side, What};
+use crate::common::redis::free_port;
+use crate::common::{Folder, Redis};
 
 const DRIP: What = What::Drip(Duration::from_millis(10));
 const DELAY: What = What::Delay(Duration::from_millis(700));
@@ -65,7 +70,42 @@ pub fn cases(stage: &Arc<Stage>) -> Vec<Case> {
             .keeping(proxy)
     });
     cases.add("the connection is never accepted", |stage| never_accepted(&stage.plain));
+    cases.add("the connection is refused", |stage| refused(&stage.plain));
+    cases.add("the socket is missing", |stage| at_socket(&stage.plain, |_| ()));
+    cases.add("the socket is a file", |stage| {
+        at_socket(&stage.plain, |path| fs::write(path, "").expect("a file"))
+    });
+    cases.add("the socket is nobody's", |stage| {
+        at_socket(&stage.plain, |path| drop(UnixListener::bind(path).expect("a socket")))
+    });
     cases.all()
+}
+
+/// Nobody listens, until somebody does.
+fn refused(redis: &Arc<Redis>) -> Trial {
+    let (port, to) = (free_port(), redis.port);
+    let healed = Arc::new(Mutex::new(None));
+    let kept = healed.clone();
+    Trial::at(&url("redis", port), redis)
+        .lifted_by(move || {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
+            *healed.lock().expect("a lock") = Some(Proxy::on(listener, Behaviour::LeadsTo(to)));
+        })
+        .keeping(kept)
+}
+
+/// A shim before a socket in whose place is something else, until it leads to Redis.
+fn at_socket(redis: &Arc<Redis>, make: fn(&Path)) -> Trial {
+    let folder = Folder::new();
+    let (path, right) = (folder.path("redis.sock"), redis.socket());
+    make(&path);
+    let url = format!("redis+unix://{}?user=worker&pass={ESCAPED}", path.display());
+    Trial::at(&url, redis)
+        .lifted_by(move || {
+            let link = path.with_extension("new");
+            symlink(right, &link).and_then(|()| fs::rename(link, path)).expect("the socket");
+        })
+        .keeping(folder)
 }
 
 /// A listener whose queue is full: what would connect hears nothing, as from a host that is gone.
