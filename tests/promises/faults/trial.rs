@@ -216,7 +216,7 @@ impl Trial {
             faults.push(format!("{} warnings", row.warnings.len()));
         }
         let beginning = match self.outcome {
-            Outcome::Unregistered | Outcome::AsRoomAllows => "",
+            Outcome::Unregistered | Outcome::AsRoomAllows | Outcome::MayPass => "",
             _ => "extractor is not registered in Redis at ",
         };
         faults.extend(
