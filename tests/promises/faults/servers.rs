@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::Stage;
 use super::cases::{Case, Cases};
