@@ -11,6 +11,7 @@ mod common;
 mod drift;
 mod eviction;
 mod exit_codes;
+mod faults;
 mod gate;
 mod guards;
 mod heartbeats;

@@ -3,7 +3,9 @@
 //! Nothing here sleeps for a fixed time: what is waited for has a deadline and a reason.
 pub mod chaos;
 pub mod cluster;
+pub mod dns;
 pub mod net;
+pub mod proxy;
 pub mod redis;
 pub mod sandbox;
 pub mod servers;

@@ -134,7 +134,8 @@ pub fn name_server(
     address
 }
 
-fn question(packet: &[u8]) -> (Question, usize) {
+/// What a packet asks, and where its question ends.
+pub fn question(packet: &[u8]) -> (Question, usize) {
     let mut name = String::new();
     let mut at = 12;
     while packet[at] != 0 {
