@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::sleep;
 use std::time::Duration;
 
 use nix::libc::SIGTERM;
 
 use crate::common::net::{Chunk, Server, own_address};
-use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually, within};
+use crate::common::{Cluster, Ended, OTHER, Redis, Running, SHA, Shim, eventually};
 
 const INDEX: &str = "fiskai:workers";
 const VERSION: &str = "fiskai:worker:extractor:version";
@@ -131,36 +132,37 @@ fn the_slot_of_each_key_can_be_on_its_way() {
     }
 }
 
-/// A wire to a node. Once it is armed, the next request on it waits until something has happened.
+/// A wire to a node, on which a request can be held.
 struct Wire {
     server: Server,
     state: Arc<AtomicU8>,
 }
 
-const IDLE: u8 = 0;
+const FREE: u8 = 0;
 const ARMED: u8 = 1;
-const BUSY: u8 = 2;
+const HELD: u8 = 2;
 
 impl Wire {
-    fn to(node: &Redis, happens: impl Fn() + Send + Sync + 'static) -> Self {
-        let state = Arc::new(AtomicU8::new(IDLE));
+    fn to(node: &Redis) -> Self {
+        let state = Arc::new(AtomicU8::new(FREE));
         let (of, on) = (Ordering::SeqCst, state.clone());
         let server = Server::wire(node.port, move |_, chunk| {
             let is_request = matches!(chunk, Chunk::Request(_));
-            if is_request && on.compare_exchange(ARMED, BUSY, of, of).is_ok() {
-                happens();
-                on.store(IDLE, of);
+            if is_request && on.compare_exchange(ARMED, HELD, of, of).is_ok() {
+                while on.load(of) == HELD {
+                    sleep(Duration::from_millis(1));
+                }
             }
         });
         Self { server, state }
     }
 
-    fn arm(&self) {
+    /// Does this while a heartbeat is on its way.
+    fn in_mid_heartbeat(&self, happens: impl FnOnce()) {
         self.state.store(ARMED, Ordering::SeqCst);
-    }
-
-    fn has_happened(&self) {
-        eventually("a heartbeat", || (self.state.load(Ordering::SeqCst) == IDLE).then_some(()));
+        eventually("a heartbeat", || (self.state.load(Ordering::SeqCst) == HELD).then_some(()));
+        happens();
+        self.state.store(FREE, Ordering::SeqCst);
     }
 
     fn url(&self) -> String {
@@ -170,30 +172,17 @@ impl Wire {
 
 #[test]
 fn masters_that_hand_over_in_mid_heartbeat_lose_nobody() {
-    let cluster = Arc::new(Cluster::with_replicas());
-    let wires: Vec<Wire> = (0..3)
-        .map(|place| {
-            // A wire has no end, and the cluster is to have one.
-            let nodes = Arc::downgrade(&cluster);
-            Wire::to(&cluster.masters[place], move || {
-                let nodes = nodes.upgrade().expect("a cluster");
-                let replica = &nodes.replicas[place];
-                let role = |node: &Redis, role| node.cli(["ROLE"]).starts_with(role);
-                // Asked again before it is over it would begin again.
-                eventually("a failover", || {
-                    replica.cli(["CLUSTER", "FAILOVER"]);
-                    let has_changed =
-                        || role(replica, "master") && role(&nodes.masters[place], "slave");
-                    let patience = Duration::from_secs(6);
-                    within(patience, "other roles", || has_changed().then_some(())).ok()
-                });
-            })
-        })
-        .collect();
+    let cluster = Cluster::with_replicas();
+    let wires: Vec<Wire> = cluster.masters.iter().map(Wire::to).collect();
     let shims: Vec<Running> = wires.iter().map(|wire| extractor(&wire.url()).ready()).collect();
-    for wire in &wires {
-        wire.arm();
-        wire.has_happened();
+    for ((wire, master), replica) in wires.iter().zip(&cluster.masters).zip(&cluster.replicas) {
+        wire.in_mid_heartbeat(|| {
+            assert_eq!(replica.cli(["CLUSTER", "FAILOVER"]), "OK");
+            let is = |node: &Redis, role| node.cli(["ROLE"]).starts_with(role);
+            eventually("other roles", || {
+                (is(replica, "master") && is(master, "slave")).then_some(())
+            });
+        });
     }
     outlive_their_expiry(&cluster);
     assert!(cluster.masters.iter().all(|node| node.cli(["ROLE"]).starts_with("slave")));
@@ -241,16 +230,12 @@ fn a_first_contact_that_says_nothing_is_passed_over_in_the_background() {
 fn a_first_contact_that_dies_in_mid_heartbeat_is_replaced_by_its_replica() {
     let mut cluster = Cluster::with_replicas();
     let place = cluster.master_of(INDEX);
-    let pid = cluster.masters[place].pid();
-    let wire = Wire::to(&cluster.masters[place], move || {
-        crate::common::kill(pid, nix::libc::SIGKILL);
-    });
+    let wire = Wire::to(&cluster.masters[place]);
     let contacts = [wire.server.port, cluster.masters[(place + 1) % 3].port];
     let url = format!("redis://127.0.0.1:{},127.0.0.1:{}", contacts[0], contacts[1]);
     let mut shim = extractor(&url).ready();
-    wire.arm();
+    wire.in_mid_heartbeat(|| cluster.masters[place].stop());
     shim.expect_log("has lost its registration");
-    cluster.masters[place].stop();
     shim.expect_log("is registered again");
     cluster.masters[place] = cluster.replicas.remove(place);
     assert!(cluster.masters[place].cli(["ROLE"]).starts_with("master"));
