@@ -1,6 +1,6 @@
 //! Reads the fleet back: which instances run what, and which have stopped reporting.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redis::{RedisError, Value, cmd};
 
@@ -41,7 +41,10 @@ pub async fn read(
     let known: Vec<Vec<u8>> = reader.types.keys().cloned().collect();
     reader.read_versions(&known).await?;
     if searched {
-        let found = find_types(reader.redis, prefix).await?;
+        let found = find_types(reader.redis, prefix).await?.unwrap_or_else(|error| {
+            reader.complain_of_search(&error);
+            BTreeSet::new()
+        });
         let unknown: Vec<_> =
             found.into_iter().filter(|found| !reader.types.contains_key(found)).collect();
         reader.read_versions(&unknown).await?;
@@ -244,6 +247,17 @@ impl Reader<'_> {
             _ => None,
         });
         self.fleet.departures.extend(texts);
+    }
+
+    fn complain_of_search(&mut self, error: &RedisError) {
+        let why = EscapedText::new(error.detail().unwrap_or_default().as_bytes());
+        self.fleet.complaints.push(Complaint {
+            worker_type: None,
+            sentence: format!(
+                "The keys can't be searched for workers without a shim: {}. --no-scan says that there are none",
+                why.as_str()
+            ),
+        });
     }
 
     /// One key of the wrong type is no reason to say nothing of the others.

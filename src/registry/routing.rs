@@ -97,11 +97,25 @@ impl Session {
         node: usize,
         command: &Cmd,
     ) -> Result<Value, ConnectionError> {
+        let reply = self.ask_master(node, command).await?;
+        reply.map_err(|error| self.error_reply(&error))
+    }
+
+    /// The same, where an error reply is a reply.
+    ///
+    /// # Errors
+    /// A lost connection.
+    pub async fn ask_master(
+        &mut self,
+        node: usize,
+        command: &Cmd,
+    ) -> Result<Result<Value, RedisError>, ConnectionError> {
         let batch = vec![command.clone()];
         let pending = vec![Pending { place: 0, batch, node, asking: false }];
         let replies = self.send_to_node(node, pending).await?;
-        let replies = self.all_ok(replies.into_iter().map(|(_, reply)| reply).collect())?;
-        Ok(replies.into_iter().flatten().next().unwrap_or(Value::Nil))
+        let replies: Option<Replies> = replies.into_iter().map(|(_, replies)| replies).next();
+        let replies = replies.unwrap_or_else(|| Ok(Vec::new()));
+        Ok(replies.map(|replies| replies.into_iter().next().unwrap_or(Value::Nil)))
     }
 
     /// The masters of the cluster, or the one Redis where there is none.
@@ -160,8 +174,12 @@ impl Session {
                 (one, batch)
             })
             .collect();
-        let commands: Vec<&Cmd> = batches.iter().flat_map(|(_, batch)| batch).collect();
-        let mut replies = self.exchange(node, &commands).await?.into_iter();
+        let mut replies = Vec::new();
+        for together in batches.chunks(if self.is_serial { 1 } else { batches.len() }) {
+            let commands: Vec<&Cmd> = together.iter().flat_map(|(_, batch)| batch).collect();
+            replies.extend(self.exchange(node, &commands).await?);
+        }
+        let mut replies = replies.into_iter();
         let answered = batches.into_iter().map(|(one, batch)| {
             let replies = batch.iter().zip(replies.by_ref());
             let replies = replies.filter(|(command, _)| !is_asking(command));

@@ -28,6 +28,10 @@ pub struct Session {
     /// took too long, they stay until the next one.
     pub(super) nodes: Vec<Node>,
     has_warned: bool,
+    /// How many attempts have failed in a row.
+    failures: usize,
+    /// Whether one transaction goes out after the other, for a proxy that takes no two at once.
+    pub(super) is_serial: bool,
     /// Whether any reply has ever come.
     has_been_answered: bool,
 }
@@ -42,6 +46,8 @@ impl Session {
             login: Login::default(),
             nodes: Vec::new(),
             has_warned: false,
+            failures: 0,
+            is_serial: false,
             has_been_answered: false,
         }
     }
@@ -68,9 +74,13 @@ impl Session {
         match timeout(limit, self.attempt(talk)).await {
             Ok(result) => {
                 self.nodes.clear();
+                self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
                 result
             }
-            Err(_) => Err(ConnectionError::TimedOut { limit, stage: self.stage.get() }),
+            Err(_) => {
+                self.failures += 1;
+                Err(ConnectionError::TimedOut { limit, stage: self.stage.get() })
+            }
         }
     }
 
@@ -86,7 +96,7 @@ impl Session {
         }
         self.login = endpoint.login.clone();
         self.endpoint = Some(endpoint);
-        let contacts = Contacts::default();
+        let mut contacts = Contacts::default();
         let mut refused = None;
         loop {
             let talked = match self.open(&contacts).await {
@@ -97,7 +107,11 @@ impl Session {
                 Ok(done) => return Ok(done),
                 Err(error) => self.explained(error).await,
             };
-            let goes_on = error.is_of_this_address() && !contacts.left().is_empty();
+            if is_about_nesting(&error) && !mem::replace(&mut self.is_serial, true) {
+                contacts = Contacts::default();
+                continue;
+            }
+            let goes_on = error.is_of_this_address() && self.dialer()?.has_more(&contacts);
             let first = refused.get_or_insert(error);
             if !goes_on {
                 return Err(mem::replace(first, ConnectionError::Redirected));
@@ -115,7 +129,7 @@ impl Session {
 
     pub(super) fn dialer(&self) -> Result<Dialer<'_>, ConnectionError> {
         let endpoint = self.endpoint.as_ref().ok_or(ConnectionError::Redirected)?;
-        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage })
+        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage, turn: self.failures })
     }
 
     /// Whether a Redis that lacks a command is a Sentinel.
@@ -166,4 +180,9 @@ impl Session {
         }
         nodes
     }
+}
+
+/// Whether a proxy, such as Envoy, takes a transaction behind another one for one within it.
+fn is_about_nesting(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Redis { text, .. } if text.contains("MULTI calls can not be nested"))
 }

@@ -23,6 +23,7 @@ use super::resolver::Resolver;
 use super::sentinel::ask_for_master;
 use super::stream::Stream;
 use super::tls::Trust;
+use crate::escape::is_harmless;
 
 /// How long an address is waited for before the next one is tried, too.
 const HEDGE: Duration = Duration::from_millis(50);
@@ -34,28 +35,41 @@ pub struct Contact {
     address: IpAddr,
 }
 
-/// The addresses of an endpoint that an attempt has found so far.
+/// What an attempt has found of an endpoint so far.
 #[derive(Debug, Default)]
-pub struct Contacts(RefCell<Vec<(Contact, bool)>>);
+pub struct Contacts {
+    /// Each address, and whether it has been tried.
+    addresses: RefCell<Vec<(Contact, bool)>>,
+    /// The hosts whose names have been looked up.
+    begun: RefCell<Vec<Host>>,
+}
 
 impl Contacts {
     fn add(&self, contact: &Contact) {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.addresses.borrow_mut();
         if !all.iter().any(|(known, _)| known == contact) {
             all.push((contact.clone(), false));
         }
     }
 
     fn set_tried(&self, contact: &Contact) {
-        for (known, tried) in self.0.borrow_mut().iter_mut() {
+        for (known, tried) in self.addresses.borrow_mut().iter_mut() {
             *tried |= known == contact;
         }
     }
 
-    /// Those that have not been tried.
-    pub fn left(&self) -> Vec<Contact> {
-        let all = self.0.borrow();
+    /// The addresses that have not been tried.
+    fn left(&self) -> Vec<Contact> {
+        let all = self.addresses.borrow();
         all.iter().filter(|(_, tried)| !tried).map(|(contact, _)| contact.clone()).collect()
+    }
+
+    fn begin(&self, host: &Host) {
+        self.begun.borrow_mut().push(host.clone());
+    }
+
+    fn has_begun(&self, host: &Host) -> bool {
+        self.begun.borrow().contains(host)
     }
 }
 
@@ -64,6 +78,9 @@ pub struct Dialer<'a> {
     pub access: &'a Access,
     pub endpoint: &'a Endpoint,
     pub stage: &'a Cell<Stage>,
+    /// How many attempts have failed: each begins at another host and address than the one before, which
+    /// may be the one that says nothing.
+    pub turn: usize,
 }
 
 impl Dialer<'_> {
@@ -88,6 +105,15 @@ impl Dialer<'_> {
         }
     }
 
+    /// Whether there is an address or a host that this attempt has not tried.
+    pub fn has_more(&self, contacts: &Contacts) -> bool {
+        let hosts = match &self.endpoint.place {
+            Place::Unix(_) => &[][..],
+            Place::Hosts(hosts) | Place::Sentinels { hosts, .. } => hosts,
+        };
+        !contacts.left().is_empty() || hosts.iter().any(|host| !contacts.has_begun(host))
+    }
+
     /// Connects to one host, such as another node of the same cluster.
     ///
     /// # Errors
@@ -97,13 +123,23 @@ impl Dialer<'_> {
     }
 
     async fn dial_any(&self, hosts: &[Host], contacts: &Contacts) -> Result<Node, ConnectionError> {
-        let left = contacts.left();
-        let (contact, stream) = if left.is_empty() {
-            let resolver = Resolver::of_system();
-            first_of(hosts.iter().map(|host| self.reach(host, &resolver, contacts))).await?
-        } else {
-            self.connect_to_any(left, contacts).await?
+        let resolver = Resolver::of_system();
+        let mut hosts: Vec<&Host> = hosts.iter().filter(|host| !contacts.has_begun(host)).collect();
+        rotate(&mut hosts, self.turn);
+        let known = contacts.left();
+        let reached = async {
+            let others = async {
+                first_of(hosts.iter().map(|host| self.reach(host, &resolver, contacts))).await
+            };
+            if known.is_empty() {
+                return others.await;
+            }
+            match self.connect_to_any(known, contacts).await {
+                Err(_) if !hosts.is_empty() => others.await,
+                reached => reached,
+            }
         };
+        let (contact, stream) = reached.await?;
         contacts.set_tried(&contact);
         // A transaction is one write; waiting for more of it would only cost time.
         let _ = stream.set_nodelay(true);
@@ -132,6 +168,7 @@ impl Dialer<'_> {
         resolver: &Resolver,
         contacts: &Contacts,
     ) -> Result<(Contact, TcpStream), ConnectionError> {
+        contacts.begin(host);
         let of = |address| Contact { host: host.clone(), address };
         let known = match host.name.parse() {
             Ok(address) => vec![address],
@@ -140,8 +177,12 @@ impl Dialer<'_> {
         if !known.is_empty() {
             return self.connect_to_any(known.into_iter().map(of).collect(), contacts).await;
         }
-        let failed = |source| ConnectionError::Resolve { host: host.name.clone(), source };
-        let mut refused = ConnectionError::NoAddress { host: host.name.clone() };
+        if !host.name.chars().all(is_harmless) {
+            // A server has named it; the resolver's own words would repeat it.
+            return Err(ConnectionError::NoAddress { host: host.shown() });
+        }
+        let failed = |source| ConnectionError::Resolve { host: host.shown(), source };
+        let mut refused = ConnectionError::NoAddress { host: host.shown() };
         for name in resolver.servers.candidates(&host.name).map_err(failed)? {
             match self.reach_by_name(host, &name, resolver, contacts).await {
                 Err(ConnectionError::NoAddress { .. }) => {}
@@ -162,7 +203,7 @@ impl Dialer<'_> {
         resolver: &Resolver,
         contacts: &Contacts,
     ) -> Result<(Contact, TcpStream), ConnectionError> {
-        let no_address = || ConnectionError::NoAddress { host: host.name.clone() };
+        let no_address = || ConnectionError::NoAddress { host: host.shown() };
         let family = async |kind| match resolver.ask(name, kind).await {
             Answer::Addresses(addresses) => {
                 let of = |address| Contact { host: host.clone(), address };
@@ -173,7 +214,7 @@ impl Dialer<'_> {
             Answer::NoData => Err(None),
             Answer::NoSuchName => Err(Some(no_address())),
             Answer::Failed(source) => {
-                Err(Some(ConnectionError::Resolve { host: host.name.clone(), source }))
+                Err(Some(ConnectionError::Resolve { host: host.shown(), source }))
             }
         };
         self.stage.set(Stage::Resolving);
@@ -199,10 +240,11 @@ impl Dialer<'_> {
 
     async fn connect_to_any(
         &self,
-        all: Vec<Contact>,
+        mut all: Vec<Contact>,
         contacts: &Contacts,
     ) -> Result<(Contact, TcpStream), ConnectionError> {
         self.stage.set(Stage::Connecting);
+        rotate(&mut all, self.turn);
         for contact in &all {
             contacts.add(contact);
         }
@@ -217,6 +259,12 @@ impl Dialer<'_> {
             }
         });
         first_of(each).await
+    }
+}
+
+fn rotate<T>(all: &mut [T], turn: usize) {
+    if !all.is_empty() {
+        all.rotate_left(turn % all.len());
     }
 }
 

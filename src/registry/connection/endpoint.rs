@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::login::Login;
+use crate::escape::Escape;
 
 /// A Redis to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl fmt::Display for Endpoint {
             Place::Unix(path) => write!(f, "{}", path.display()),
             Place::Hosts(hosts) => f.write_str(&list(hosts)),
             Place::Sentinels { hosts, master } => {
-                write!(f, "{}/{master}", list(hosts))
+                write!(f, "{}/{}", list(hosts), Escape(master))
             }
         }
     }
@@ -79,8 +80,15 @@ impl fmt::Display for Endpoint {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { name, port } = self;
+        let (name, port) = (self.shown(), self.port);
         if name.contains(':') { write!(f, "[{name}]:{port}") } else { write!(f, "{name}:{port}") }
+    }
+}
+
+impl Host {
+    /// Its name, harmless: a server may have named it.
+    pub fn shown(&self) -> String {
+        Escape(&self.name).to_string()
     }
 }
 

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_net::NetError;
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
-use hickory_net::proto::rr::{Name, RecordType};
+use hickory_net::proto::rr::{Name, RData, RecordType};
 use hickory_net::runtime::{RuntimeProvider, TokioRuntimeProvider};
 use hickory_net::tcp::TcpClientStream;
 use hickory_net::udp::UdpClientStream;
@@ -30,6 +30,9 @@ use crate::input::read_small;
 
 /// How long a name server is waited for before the next one is asked, too.
 const HEDGE: Duration = Duration::from_millis(200);
+/// How long an answer is waited for before the question is put again, to the same server: what is lost
+/// on the way is asked for in time for an attempt.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long the whole of an answer is waited for whose beginning is there.
 const TCP_LIMIT: Duration = Duration::from_millis(300);
 /// How much longer the servers before one that says "no" are waited for: with the whole time that libc
@@ -111,12 +114,13 @@ impl Resolver {
     }
 
     async fn ask_one(&self, server: SocketAddr, name: &Name, kind: RecordType) -> Answer {
-        let by_tcp = async || meaning(self.by_tcp(server, name, kind).await, kind);
+        let meaning = |response| meaning(response, name, kind);
+        let by_tcp = async || meaning(self.by_tcp(server, name, kind).await);
         if self.servers.use_vc {
             return by_tcp().await;
         }
         match self.by_udp(server, name, kind).await {
-            Ok(response) if response.truncation => match meaning(Ok(response), kind) {
+            Ok(response) if response.truncation => match meaning(Ok(response)) {
                 // What came is better than nothing, and than to wait for long.
                 Answer::Addresses(some) => match timeout(TCP_LIMIT, by_tcp()).await {
                     Ok(Answer::Addresses(all)) => Answer::Addresses(all),
@@ -124,7 +128,7 @@ impl Resolver {
                 },
                 _ => by_tcp().await,
             },
-            response => meaning(response, kind),
+            response => meaning(response),
         }
     }
 
@@ -196,7 +200,9 @@ impl RuntimeProvider for Sockets {
 
 fn request(name: &Name, kind: RecordType, timeout: Duration) -> DnsRequest {
     let mut options = DnsRequestOptions::default();
-    options.retry_interval = timeout;
+    options.retry_interval = timeout.min(RETRY);
+    // As libc: a server that knows no extensions may refuse a question with one.
+    options.use_edns = false;
     DnsRequest::from_query(Query::query(name.clone(), kind), options)
 }
 
@@ -206,18 +212,21 @@ async fn first(
     answers.next().await.unwrap_or(Err(NetError::Timeout))
 }
 
-/// What a response says; SERVFAIL, REFUSED and what is odd are no answers.
-fn meaning(response: Result<DnsResponse, NetError>, kind: RecordType) -> Answer {
+/// What a response says of a name and its aliases; SERVFAIL, REFUSED and what is odd are no answers.
+fn meaning(response: Result<DnsResponse, NetError>, name: &Name, kind: RecordType) -> Answer {
     let response = match response {
         Ok(response) => response,
         Err(error) => return Answer::Failed(error),
     };
-    let addresses: Vec<IpAddr> = response
-        .answers
-        .iter()
-        .filter(|record| record.record_type() == kind)
-        .filter_map(|record| record.data.ip_addr())
-        .collect();
+    let (mut name, mut addresses) = (name, Vec::new());
+    for record in &response.answers {
+        match &record.data {
+            _ if record.name != *name => {}
+            RData::CNAME(alias) => name = &alias.0,
+            data if record.record_type() == kind => addresses.extend(data.ip_addr()),
+            _ => {}
+        }
+    }
     match response.response_code {
         ResponseCode::NoError if addresses.is_empty() => Answer::NoData,
         ResponseCode::NoError => Answer::Addresses(addresses),
