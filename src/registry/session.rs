@@ -71,7 +71,7 @@ impl Session {
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
         self.nodes.clear();
-        match timeout(limit, self.attempt(talk)).await {
+        match timeout(limit, self.attempt(limit, talk)).await {
             Ok(result) => {
                 self.nodes.clear();
                 self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
@@ -86,6 +86,7 @@ impl Session {
 
     async fn attempt<T>(
         &mut self,
+        limit: Duration,
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
         self.stage.set(Stage::Resolving);
@@ -100,6 +101,14 @@ impl Session {
         let mut refused = None;
         loop {
             let talked = match self.open(&contacts).await {
+                Ok(()) if self.dialer()?.has_more(&contacts) => {
+                    // One that says nothing leaves time for the next.
+                    let limit = limit / 2;
+                    match timeout(limit, talk(self)).await {
+                        Ok(talked) => talked,
+                        Err(_) => Err(ConnectionError::TimedOut { limit, stage: self.stage.get() }),
+                    }
+                }
                 Ok(()) => talk(self).await,
                 Err(error) => Err(error),
             };

@@ -110,7 +110,11 @@ impl Access {
             return Ok(Arc::clone(trust));
         }
         let trust = Arc::new(Trust::read(&self.files.or(&endpoint.files))?);
-        Ok(Arc::clone(self.trust.get_or_init(|| trust)))
+        if trust.is_whole() {
+            return Ok(Arc::clone(self.trust.get_or_init(|| trust)));
+        }
+        // What could not be read may come yet.
+        Ok(trust)
     }
 }
 

@@ -41,6 +41,9 @@ impl Roots {
         let system = rustls_native_certs::load_native_certs();
         roots.add(&system.certs);
         roots.unread.extend(system.errors.iter().map(ToString::to_string));
+        if system.certs.is_empty() {
+            roots.unread.push("the system has no authorities of its own".into());
+        }
         roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &files.extra_ca {
             match certificates("NODE_EXTRA_CA_CERTS", path) {

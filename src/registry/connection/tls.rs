@@ -50,6 +50,11 @@ impl Trust {
         Ok(Self { provider, roots, anchors, files: files.clone(), unread })
     }
 
+    /// Whether all authorities could be read that should be.
+    pub fn is_whole(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     /// Agrees on TLS with a server that has to be known by one of these names. The client's own
     /// certificate is read anew each time: it rotates.
     ///
