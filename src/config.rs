@@ -146,6 +146,7 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
     let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
     let files = CertificateFiles {
         ca: keys.redis_ca.as_ref().map(absolute),
+        system: value(environment, "SSL_CERT_FILE")?.map(PathBuf::from),
         extra_ca: value(environment, "NODE_EXTRA_CA_CERTS")?
             .map(PathBuf::from)
             .as_ref()

@@ -28,8 +28,9 @@ pub struct Session {
     /// took too long, they stay until the next one.
     pub(super) nodes: Vec<Node>,
     has_warned: bool,
-    /// How many attempts have failed in a row.
-    failures: usize,
+    /// How many hosts and addresses have failed: each attempt begins where the last one has succeeded, or
+    /// behind the one that has failed, which may be one that says nothing.
+    turn: usize,
     /// Whether one transaction goes out after the other, for a proxy that takes no two at once.
     pub(super) is_serial: bool,
     /// Whether any reply has ever come.
@@ -46,7 +47,7 @@ impl Session {
             login: Login::default(),
             nodes: Vec::new(),
             has_warned: false,
-            failures: 0,
+            turn: 0,
             is_serial: false,
             has_been_answered: false,
         }
@@ -71,17 +72,12 @@ impl Session {
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
         self.nodes.clear();
-        match timeout(limit, self.attempt(limit, talk)).await {
-            Ok(result) => {
-                self.nodes.clear();
-                self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
-                result
-            }
-            Err(_) => {
-                self.failures += 1;
-                Err(ConnectionError::TimedOut { limit, stage: self.stage.get() })
-            }
-        }
+        let Ok(result) = timeout(limit, self.attempt(limit, talk)).await else {
+            self.turn += 1;
+            return Err(ConnectionError::TimedOut { limit, stage: self.stage.get() });
+        };
+        self.nodes.clear();
+        result
     }
 
     async fn attempt<T>(
@@ -116,6 +112,7 @@ impl Session {
                 Ok(done) => return Ok(done),
                 Err(error) => self.explained(error).await,
             };
+            self.turn += 1;
             if is_about_nesting(&error) && !mem::replace(&mut self.is_serial, true) {
                 contacts = Contacts::default();
                 continue;
@@ -138,7 +135,7 @@ impl Session {
 
     pub(super) fn dialer(&self) -> Result<Dialer<'_>, ConnectionError> {
         let endpoint = self.endpoint.as_ref().ok_or(ConnectionError::Redirected)?;
-        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage, turn: self.failures })
+        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage, turn: self.turn })
     }
 
     /// Whether a Redis that lacks a command is a Sentinel.

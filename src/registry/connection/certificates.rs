@@ -38,20 +38,29 @@ impl Roots {
             roots.add(&certificates(CA, path)?);
             return Ok(roots);
         }
+        if let Some(path) = files.system.as_ref().filter(|path| !path.is_file()) {
+            // Named by SSL_CERT_FILE; to open a FIFO would take for ever.
+            roots.unread.push(format!("SSL_CERT_FILE {} is no file", path.display()));
+            return Ok(roots.with_extra(files));
+        }
         let system = rustls_native_certs::load_native_certs();
         roots.add(&system.certs);
         roots.unread.extend(system.errors.iter().map(ToString::to_string));
         if system.certs.is_empty() {
             roots.unread.push("the system has no authorities of its own".into());
         }
-        roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Ok(roots.with_extra(files))
+    }
+
+    fn with_extra(mut self, files: &CertificateFiles) -> Self {
+        self.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &files.extra_ca {
             match certificates("NODE_EXTRA_CA_CERTS", path) {
-                Ok(certificates) => roots.add(&certificates),
-                Err(error) => roots.unread.push(error.to_string()),
+                Ok(certificates) => self.add(&certificates),
+                Err(error) => self.unread.push(error.to_string()),
             }
         }
-        Ok(roots)
+        self
     }
 
     fn add(&mut self, certificates: &[CertificateDer<'static>]) {

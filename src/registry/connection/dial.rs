@@ -78,8 +78,7 @@ pub struct Dialer<'a> {
     pub access: &'a Access,
     pub endpoint: &'a Endpoint,
     pub stage: &'a Cell<Stage>,
-    /// How many attempts have failed: each begins at another host and address than the one before, which
-    /// may be the one that says nothing.
+    /// Which of the hosts and addresses to begin with.
     pub turn: usize,
 }
 

@@ -42,6 +42,8 @@ pub struct Host {
 pub struct CertificateFiles {
     /// The authorities that are trusted, in the place of the system's.
     pub ca: Option<PathBuf>,
+    /// Where the system's are, if that is said.
+    pub system: Option<PathBuf>,
     /// More of them, beside the system's; not to be had is no reason to fail, as in Node.
     pub extra_ca: Option<PathBuf>,
     /// The client's own certificate and its key.
@@ -56,6 +58,7 @@ impl CertificateFiles {
         let one = self.clone();
         Self {
             ca: one.ca.or_else(|| others.ca.clone()),
+            system: one.system.or_else(|| others.system.clone()),
             extra_ca: one.extra_ca.or_else(|| others.extra_ca.clone()),
             cert: one.cert.or_else(|| others.cert.clone()),
             key: one.key.or_else(|| others.key.clone()),

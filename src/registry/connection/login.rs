@@ -59,7 +59,10 @@ impl Login {
         match reply {
             Some(Value::ServerError(error)) if self.password.is_some() => {
                 let words = error.details().unwrap_or_default().to_ascii_lowercase();
-                if ["no password is set", "without any password configured"]
+                // DENIED, of the protected mode, has some of the same words.
+                if error.code() != "ERR" {
+                    Answer::Refused
+                } else if ["no password is set", "without any password configured"]
                     .iter()
                     .any(|known| words.contains(known))
                 {
@@ -87,30 +90,20 @@ impl Login {
         }
     }
 
-    /// The text without the password, whole or cut short. Redis quotes at most 128 bytes of a command
-    /// that it does not know, so that it can end in the beginning of one.
+    /// The text without the password, whole or cut short, and without what a server quotes of a command
+    /// that it does not know: Redis shows the first 128 bytes, and with them any part of a password.
     fn redact(&self, text: &str) -> String {
         /// No word that happens to begin like the password is that long.
         const TELLING: usize = 16;
+        let text = text.split(", with args beginning with").next().unwrap_or_default();
         let Some(Secret(password)) = &self.password else { return text.to_owned() };
         let password = String::from_utf8_lossy(password);
-        if password.is_empty() {
-            return text.to_owned();
-        }
-        let text = text.replace(&*password, "***");
-        let beginnings = password.char_indices().map(|(end, _)| end).rev().filter(|end| *end > 0);
-        beginnings.filter_map(|end| password.get(..end)).fold(text, |text, beginning| {
-            if beginning.len() >= TELLING {
-                return text.replace(beginning, "***");
-            }
-            // What is quoted up to the end is cut off there.
-            let cut_off = |quote: char| text.strip_suffix(beginning)?.strip_suffix(quote);
-            let quotes = ['\'', '`', '"'];
-            match quotes.into_iter().find_map(|quote| Some((quote, cut_off(quote)?))) {
-                Some((quote, rest)) => format!("{rest}{quote}***"),
-                None => text,
-            }
-        })
+        let beginnings = password.char_indices().map(|(end, _)| end).rev();
+        [password.len()]
+            .into_iter()
+            .chain(beginnings.filter(|end| *end >= TELLING))
+            .filter_map(|end| password.get(..end).filter(|part| !part.is_empty()))
+            .fold(text.to_owned(), |text, part| text.replace(part, "***"))
     }
 }
 
@@ -150,6 +143,10 @@ mod tests {
             ("-ERR wrong number of arguments for 'auth' command\r\n", Answer::NoUsers),
             ("-WRONGPASS invalid username-password pair or user is disabled.\r\n", Answer::Refused),
             ("-ERR max number of clients reached\r\n", Answer::Refused),
+            (
+                "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user.\r\n",
+                Answer::Refused,
+            ),
         ] {
             let reply: Value = parse_redis_value(reply.as_bytes()).unwrap();
             assert_eq!(with_user.answer(Some(&reply)), answer, "{reply:?}");
@@ -160,10 +157,13 @@ mod tests {
     fn an_error_reply_shows_neither_the_password_nor_what_was_cut_off_it() {
         let long = "correct-horse-battery-staple";
         for (text, password, shown) in [
-            ("ERR 'AUTH' 'hunter2'", "hunter2", "ERR 'AUTH' '***'"),
-            ("ERR 'hunter2' 'hunt", "hunter2", "ERR '***' '***"),
-            ("ERR 'dépôt' 'dépô", "dépôt", "ERR '***' '***"),
+            ("ERR no 'AUTH' 'hunter2'", "hunter2", "ERR no 'AUTH' '***'"),
             ("ERR correct-horse-bat is odd", long, "ERR *** is odd"),
+            (
+                "ERR unknown command 'AUTH', with args beginning with: 'worker' 'corr' ",
+                long,
+                "ERR unknown command 'AUTH'",
+            ),
             ("ERR unknown", "", "ERR unknown"),
         ] {
             assert_eq!(login(None, password).redact(text), shown);
@@ -175,7 +175,7 @@ mod tests {
         for (text, password) in [
             ("ERR redis is not well", "redis-prod-1"),
             ("NOPERM this user has no permissions", "user1234"),
-            ("ERR unknown command 'pass', with args", "password"),
+            ("ERR no command 'pass'", "password"),
         ] {
             assert_eq!(login(None, password).redact(text), text);
         }
