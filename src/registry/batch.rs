@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redis::{Cmd, FromRedisValue, RedisError, Value, cmd};
+use redis::{Arg, Cmd, FromRedisValue, RedisError, Value, cmd, make_extension_error};
 
 use super::connection::ConnectionError;
 use super::key::in_ms;
@@ -27,6 +27,20 @@ pub fn or_first_error(replies: Vec<Value>) -> Replies {
         }
     }
     Ok(replies)
+}
+
+/// The replies, if EXEC's is what it can be: what was done, or nil where another client was faster.
+///
+/// # Errors
+/// That it is something else, as of a server that says yes to everything.
+pub fn plausible(batch: &[Cmd], replies: Vec<Value>) -> Replies {
+    let is_transaction =
+        batch.first().and_then(|first| first.args_iter().next()) == Some(Arg::Simple(b"MULTI"));
+    match replies.last() {
+        Some(Value::Array(_) | Value::Nil) => Ok(replies),
+        _ if !is_transaction => Ok(replies),
+        _ => Err(make_extension_error("ERR".into(), Some("EXEC has an odd reply".into()))),
+    }
 }
 
 /// Where a node says that the key is: host, port, and whether to say ASKING there.
@@ -122,7 +136,7 @@ pub fn with_asking(batch: &[Cmd]) -> Batch {
         if !is_in_transaction {
             asked.push(cmd("ASKING"));
         }
-        let is = |word: &[u8]| name == Some(redis::Arg::Simple(word));
+        let is = |word: &[u8]| name == Some(Arg::Simple(word));
         is_in_transaction = (is_in_transaction || is(b"MULTI")) && !is(b"EXEC");
         asked.push(command.clone());
     }

@@ -5,7 +5,7 @@
 
 use redis::{Arg, Cmd, RedisError, Value, cmd};
 
-use super::batch::{Batch, Replies, masters_of, or_first_error, redirect, with_asking};
+use super::batch::{Batch, Replies, masters_of, or_first_error, plausible, redirect, with_asking};
 use super::connection::{ConnectionError, Host};
 use super::session::Session;
 
@@ -183,7 +183,10 @@ impl Session {
         let answered = batches.into_iter().map(|(one, batch)| {
             let replies = batch.iter().zip(replies.by_ref());
             let replies = replies.filter(|(command, _)| !is_asking(command));
-            (one, or_first_error(replies.map(|(_, reply)| reply).collect()))
+            let replies: Vec<Value> = replies.map(|(_, reply)| reply).collect();
+            let replies =
+                or_first_error(replies).and_then(|replies| plausible(&one.batch, replies));
+            (one, replies)
         });
         Ok(answered.collect())
     }

@@ -82,7 +82,10 @@ impl Login {
     pub fn complaint(&self, code: &str, detail: Option<&str>) -> ConnectionError {
         let text = format!("{code} {}", detail.unwrap_or_default());
         let redacted = self.redact(text.trim());
-        let text = Escape(redacted.trim_end_matches('.')).to_string();
+        let text = match redacted.trim_end_matches('.') {
+            "" => "an error without any words".to_owned(),
+            text => Escape(text).to_string(),
+        };
         if matches!(code, "WRONGPASS" | "NOAUTH") || text.contains("invalid password") {
             ConnectionError::Login { text }
         } else {
