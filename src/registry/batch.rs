@@ -29,16 +29,20 @@ pub fn or_first_error(replies: Vec<Value>) -> Replies {
     Ok(replies)
 }
 
-/// The replies, if EXEC's is what it can be: what was done, or nil where another client was faster.
+/// The code of a transaction that was not done, since another client has changed what was watched.
+pub const ABORTED: &str = "ABORTED";
+
+/// The replies, if EXEC's tells what was done.
 ///
 /// # Errors
-/// That it is something else, as of a server that says yes to everything.
+/// That it was not, or is something else, as of a server that says yes to everything.
 pub fn plausible(batch: &[Cmd], replies: Vec<Value>) -> Replies {
     let is_transaction =
         batch.first().and_then(|first| first.args_iter().next()) == Some(Arg::Simple(b"MULTI"));
     match replies.last() {
-        Some(Value::Array(_) | Value::Nil) => Ok(replies),
         _ if !is_transaction => Ok(replies),
+        Some(Value::Array(_)) => Ok(replies),
+        Some(Value::Nil) => Err(make_extension_error(ABORTED.into(), None)),
         _ => Err(make_extension_error("ERR".into(), Some("EXEC has an odd reply".into()))),
     }
 }

@@ -202,7 +202,7 @@ impl Client {
         let standing = self.standing_version(redis, watched).await?;
         let started_at = fields(&standing).nth(2).flatten();
         if started_at.is_none_or(|other| other <= self.entry.record.started_at.as_bytes()) {
-            redis.send_one(self.entry.write_version()).await?;
+            redis.send_unless_changed(self.entry.write_version()).await?;
         }
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Client {
             let standing = self.standing_version(redis, watched).await?;
             let own = entry.record.version_fields().map(|(_, value)| Some(value.as_bytes()));
             if fields(&standing).eq(own) {
-                redis.send_one(entry.delete_version()).await?;
+                redis.send_unless_changed(entry.delete_version()).await?;
             }
             Ok(())
         })

@@ -5,7 +5,9 @@
 
 use redis::{Arg, Cmd, RedisError, Value, cmd};
 
-use super::batch::{Batch, Replies, masters_of, or_first_error, plausible, redirect, with_asking};
+use super::batch::{
+    ABORTED, Batch, Replies, masters_of, or_first_error, plausible, redirect, with_asking,
+};
 use super::connection::{ConnectionError, Host};
 use super::session::Session;
 
@@ -73,6 +75,17 @@ impl Session {
     pub async fn send_one(&mut self, batch: Batch) -> Result<Vec<Value>, ConnectionError> {
         let replies = self.send(vec![batch]).await?;
         self.all_ok(replies).map(|mut replies| replies.pop().unwrap_or_default())
+    }
+
+    /// Sends a transaction that is to be done only where nobody has changed what is watched.
+    ///
+    /// # Errors
+    /// A lost connection, or an error reply.
+    pub async fn send_unless_changed(&mut self, batch: Batch) -> Result<(), ConnectionError> {
+        match self.send_one(batch).await {
+            Err(ConnectionError::Redis { code, .. }) if code == ABORTED => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     /// The replies, if none is an error.
