@@ -41,9 +41,9 @@ pub fn plausible(batch: &[Cmd], replies: Vec<Value>) -> Replies {
         batch.first().and_then(|first| first.args_iter().next()) == Some(Arg::Simple(b"MULTI"));
     match replies.last() {
         _ if !is_transaction => Ok(replies),
-        Some(Value::Array(_)) => Ok(replies),
+        Some(Value::Array(_)) if replies.first() == Some(&Value::Okay) => Ok(replies),
         Some(Value::Nil) => Err(make_extension_error(ABORTED.into(), None)),
-        _ => Err(make_extension_error("ERR".into(), Some("EXEC has an odd reply".into()))),
+        _ => Err(make_extension_error("ERR".into(), Some("a transaction has odd replies".into()))),
     }
 }
 

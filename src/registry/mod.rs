@@ -20,6 +20,7 @@ mod registration;
 mod routing;
 mod session;
 mod task;
+mod thread;
 
 pub use connection::{Access, CertificateFiles, ConnectionError, Endpoint};
 pub use drift::OnDrift;

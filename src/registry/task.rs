@@ -1,17 +1,13 @@
-//! The registrar's thread: it owns everything that can block or fail on the way to Redis, shares one
-//! channel with the supervisor, and never waits for children.
+//! What the registrar does: one attempt after the other, and what is said of them.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
@@ -27,17 +23,16 @@ use super::registration::Registration;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
 use crate::log::causes;
-use crate::system::signals::block_all;
 
 /// What an attempt in the background may take: it holds up nothing.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// What leaving may take: no more than an operator who stops a container would wait for.
 pub const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The orders that the supervisor gives. The channel's end means that the shim is going.
-const START: u8 = b's';
+pub const START: u8 = b's';
 pub const ROLL_BACK: u8 = b'x';
 pub const DRAIN: u8 = b'd';
 /// Each with the exit code or the signal behind it.
@@ -54,9 +49,9 @@ pub struct Task {
     timeout: Duration,
     heartbeat: Duration,
     drift: DriftWatch,
-    has_failed: Cell<bool>,
+    pub(super) has_failed: Cell<bool>,
     /// Whether the supervisor has said what to do instead of staying registered.
-    is_leaving: Cell<bool>,
+    pub(super) is_leaving: Cell<bool>,
     /// Ends a pause between two heartbeats.
     wake: Notify,
     /// See `Registrar`.
@@ -98,53 +93,8 @@ impl Task {
         })
     }
 
-    /// Starts the thread, and gives the supervisor's end of the channel.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn start(self) -> anyhow::Result<UnixStream> {
-        let (mut supervisors, registrars) =
-            UnixStream::pair().context("no channel to the registrar")?;
-        let started =
-            thread::Builder::new().name("registrar".into()).spawn(move || self.run(registrars));
-        // Making the first thread has unblocked some of the supervisor's.
-        block_all();
-        started.context("no thread for the registrar")?;
-        supervisors.write_all(&[START]).context("no channel to the registrar")?;
-        Ok(supervisors)
-    }
-
-    fn run(self, mut channel: UnixStream) {
-        block_all();
-        // Nothing outside hears of this run before the supervisor has all its signals blocked again.
-        let told = channel.read_exact(&mut [0]).and_then(|()| channel.set_nonblocking(true));
-        if told.is_err() {
-            return;
-        }
-        // A panic is logged as any other line, and the instance is registered anew: it must neither end
-        // PID 1 nor fall silent.
-        let mut pause = FIRST_PAUSE;
-        while catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))).is_err()
-            && !self.is_leaving.get()
-        {
-            // The first attempt is over, whatever came of it.
-            self.told.store(true, Ordering::Release);
-            self.has_failed.set(true);
-            thread::sleep(pause);
-            pause = (pause * 2).min(MAX_PAUSE);
-        }
-    }
-
-    fn serve_once(&self, channel: &UnixStream) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let served = channel.try_clone().and_then(|channel| runtime?.block_on(self.serve(channel)));
-        if let Err(error) = served {
-            warn!("The registrar of {} gave up: {error}", self.worker_type.as_str());
-        }
-    }
-
     /// Registers and keeps registered until the supervisor says what to do instead.
-    async fn serve(&self, channel: UnixStream) -> io::Result<()> {
+    pub(super) async fn serve(&self, channel: UnixStream) -> io::Result<()> {
         let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
         let mut stay = Box::pin(async {
             let mut state = self.register_first(&mut reports).await;

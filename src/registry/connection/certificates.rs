@@ -104,7 +104,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectionError> {
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let is_encrypted = bytes.windows(9).any(|window| window == b"ENCRYPTED");
         let reason = match error {
-            pem::Error::NoItemsFound if is_encrypted => {
+            _ if is_encrypted => {
                 "it is encrypted, and nobody is there to give the passphrase".into()
             }
             pem::Error::NoItemsFound => "it holds no private key in PEM".into(),

@@ -72,7 +72,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let list = |hosts: &[Host]| hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",");
         match &self.place {
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Unix(path) => write!(f, "{}", Escape(&path.to_string_lossy())),
             Place::Hosts(hosts) => f.write_str(&list(hosts)),
             Place::Sentinels { hosts, master } => {
                 write!(f, "{}/{}", list(hosts), Escape(master))

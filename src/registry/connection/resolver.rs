@@ -32,7 +32,7 @@ use crate::input::read_small;
 const HEDGE: Duration = Duration::from_millis(200);
 /// How long an answer is waited for before the question is put again, to the same server: what is lost
 /// on the way is asked for in time for an attempt.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(400);
 /// How long the whole of an answer is waited for whose beginning is there.
 const TCP_LIMIT: Duration = Duration::from_millis(300);
 /// How much longer the servers before one that says "no" are waited for: with the whole time that libc
