@@ -143,7 +143,7 @@ def self_test(src):
     planted = [
         ("guard/violation.rs", "use crate::commands::run;\n", "on a floor above"),
         ("registry/key.rs", "use crate::{config, exit};\n", "on a floor above"),
-        ("registry/connection.rs", "use super::session::Session;\n", "a circle"),
+        ("registry/connection/dial.rs", "use super::super::session::Session;\n", "a circle"),
         ("image/identity.rs", "use crate::guard::Violation;\n", "a circle"),
         ("escape.rs", "use crate::clean::{self, clean};\nfn f() { crate::registry::age(0, 0); }\n", "above"),
         ("supervisor/signal.rs", "use super::Supervisor;\n", "a circle"),
