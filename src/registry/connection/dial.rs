@@ -1,6 +1,6 @@
 //! From an endpoint to a connection: names, addresses, Sentinels, TLS.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl Dialer<'_> {
     }
 
     async fn dial_any(&self, hosts: &[Host], contacts: &Contacts) -> Result<Node, ConnectionError> {
-        let resolver = Resolver::of_system();
+        let resolver = OnceCell::new();
         let mut hosts: Vec<&Host> = hosts.iter().filter(|host| !contacts.has_begun(host)).collect();
         rotate(&mut hosts, self.turn);
         let known = contacts.left();
@@ -164,15 +164,16 @@ impl Dialer<'_> {
     async fn reach(
         &self,
         host: &Host,
-        resolver: &Resolver,
+        resolver: &OnceCell<Resolver>,
         contacts: &Contacts,
     ) -> Result<(Contact, TcpStream), ConnectionError> {
         contacts.begin(host);
         let of = |address| Contact { host: host.clone(), address };
-        let known = match host.name.parse() {
-            Ok(address) => vec![address],
-            Err(_) => resolver.known(&host.name),
-        };
+        if let Ok(address) = host.name.parse() {
+            return self.connect_to_any(vec![of(address)], contacts).await;
+        }
+        let resolver = resolver.get_or_init(Resolver::of_system);
+        let known = resolver.known(&host.name);
         if !known.is_empty() {
             return self.connect_to_any(known.into_iter().map(of).collect(), contacts).await;
         }
