@@ -182,7 +182,7 @@ pub fn abbreviates(short: &str, long: &str, min_digits: usize) -> bool {
     let begins = long.get(..short.len()).is_some_and(|start| start.eq_ignore_ascii_case(short));
     short.len() >= min_digits
         && short.len() < long.len()
-        && short.len() != 40
+        && !is_whole(short)
         && begins
         && is_hex(long)
 }
@@ -328,6 +328,10 @@ mod tests {
             assert!(!abbreviates(&SHA1[..6], long, 7), "{long}");
         }
         assert!(!abbreviates(SHA1, SHA256, 7), "a whole SHA-1 abbreviates no SHA-256");
+        assert!(
+            !abbreviates(SHA256, &format!("{SHA256}0"), 7),
+            "a whole SHA-256 abbreviates nothing"
+        );
         assert!(!abbreviates("release", "release-7", 4) && !abbreviates("a1é", SHA1, 2));
     }
 
