@@ -17,6 +17,10 @@ fn without_blanks(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::clean;
+    use crate::pieces;
+
+    const PIECES: &[&str] =
+        &["\"", "'", " ", "\t", "\r\n", "\u{feff}", "\u{a0}", "\u{3000}", "a", "b c"];
 
     #[test]
     fn what_stands_around_a_value_goes() {
@@ -42,5 +46,20 @@ mod tests {
         {
             assert_eq!(clean(value), cleaned, "{value:?}");
         }
+    }
+
+    #[test]
+    fn any_value_is_a_part_of_what_came_and_has_no_blanks_around_it() {
+        bolero::check!().with_generator(pieces::text(PIECES)).for_each(|value: &String| {
+            let cleaned = clean(value);
+            assert!(value.contains(cleaned));
+            assert_eq!(cleaned.trim(), cleaned);
+            if !cleaned.starts_with(['"', '\'']) {
+                assert_eq!(clean(cleaned), cleaned);
+                for around in ["\"", "'", "\u{feff}", " \r\n"] {
+                    assert_eq!(clean(&format!(" {around}{cleaned}{around}\n")), cleaned);
+                }
+            }
+        });
     }
 }

@@ -39,7 +39,8 @@ pub fn is_harmless(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Escape;
+    use super::{Escape, is_harmless};
+    use crate::pieces;
 
     #[test]
     fn control_characters_are_escaped_and_text_is_not() {
@@ -74,5 +75,17 @@ mod tests {
             let shown = Escape(&format!("a{hidden}b")).to_string();
             assert_eq!(shown, format!("a\\u{{{:x}}}b", hidden as u32));
         }
+    }
+
+    #[test]
+    fn any_text_is_harmless_once_it_is_escaped_and_stays_as_it_is_from_then_on() {
+        let pieces =
+            &["\x1b[31m", "\n", "\r", "\0", "\u{202e}", "\u{200d}", "\u{85}", "dépôt", "\\"];
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            let shown = Escape(text).to_string();
+            assert!(shown.chars().all(is_harmless), "{shown:?}");
+            assert_eq!(Escape(&shown).to_string(), shown);
+            assert!(shown.chars().count() <= 10 * text.chars().count());
+        });
     }
 }

@@ -22,6 +22,9 @@ mod log;
 mod output;
 mod system;
 
+#[cfg(test)]
+mod pieces;
+
 use std::process::ExitCode;
 
 use tracing::error;

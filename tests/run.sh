@@ -5,6 +5,8 @@ set -euo pipefail
 exec </dev/null 2>&1
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
+# For each property that cargo test tries: tests/fuzz.sh tries them better.
+export BOLERO_RANDOM_TEST_TIME_MS=200
 
 # Each with its packages; what only the checks and the demo need stands apart.
 of_the_promises=(
@@ -33,6 +35,7 @@ main() {
     check "tests/house.py" modules_keep_to_their_floors
     install_cargo_deny
     check "cargo deny" dependencies_are_allowed
+    check "tests/fuzz.sh" tests/fuzz.sh --all 30
     install_clients
     run_tests
     run_demo

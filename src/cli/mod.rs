@@ -7,6 +7,9 @@ mod seal;
 mod value;
 mod verify;
 
+#[cfg(test)]
+mod properties;
+
 use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;

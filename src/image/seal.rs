@@ -113,11 +113,15 @@ impl Seal {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(SealError::TooLong);
         }
+        Self::parse(&bytes).map(Some)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, SealError> {
         // Serde takes an array for a struct as well.
         if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(SealError::NoObject);
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(SealError::Parse)
+        serde_json::from_slice(bytes).map_err(SealError::Parse)
     }
 
     /// Seals these files and folders, less what is excepted, and writes manifest and seal, whole or not at
@@ -191,6 +195,61 @@ fn is_behind_a_link(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Seal;
+    use crate::image::ImageIdentity;
+    use crate::pieces;
+
+    const PIECES: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        " ",
+        "\"gitSha\":",
+        "\"a1b2c3d\"",
+        "\"buildDate\":",
+        "\"\"",
+        "\"enforce\":",
+        "\"always\"",
+        "\"requireExpected\":",
+        "\"stopOnDrift\":",
+        "true",
+        "null",
+        "\"code\":{",
+        "\"paths\":",
+        "[\"/app\"]",
+        "\"except\":",
+        "\"sha256\":",
+        "\"bytes\":",
+        "0",
+        "1e999",
+        "18446744073709551616",
+        "\"files\":",
+        "\"executables\":",
+        "\"links\":",
+        "[[\"/a\",\"b\"]]",
+        "\"\\\\x41\"",
+        "\"\\u0000\"",
+    ];
+
+    /// No seal at all, or one that says the same once it is written again.
+    fn is_read_or_refused(bytes: &[u8]) {
+        let read = Seal::parse(bytes);
+        if let Ok(seal) = &read {
+            assert!(bytes.trim_ascii_start().starts_with(b"{"));
+            let again = Seal::parse(&serde_json::to_vec(seal).unwrap()).unwrap();
+            assert_eq!(&again, seal);
+        }
+        let policy = read.as_ref().ok().map(Seal::policy);
+        let identity = ImageIdentity::new(read.map(Some), Some("0f0f0f0".as_ref()), None);
+        match policy {
+            Some(policy) => assert_eq!(identity.policy, policy),
+            None => assert_eq!(identity.git_sha.to_string(), "unknown"),
+        }
+    }
 
     #[test]
     fn a_seal_is_the_json_that_the_contract_shows() {
@@ -234,5 +293,34 @@ mod tests {
     #[test]
     fn a_seal_without_a_sha_is_refused() {
         assert!(serde_json::from_str::<Seal>(r#"{"buildDate":""}"#).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_a_seal_or_refused() {
+        bolero::check!().for_each(is_read_or_refused);
+    }
+
+    #[test]
+    fn any_pieces_of_a_seal_are_one_or_refused() {
+        bolero::check!()
+            .with_generator(pieces::bytes(PIECES))
+            .for_each(|bytes: &Vec<u8>| is_read_or_refused(bytes));
+    }
+
+    #[test]
+    fn any_change_of_a_seal_is_refused_or_kept() {
+        /// Where it is changed, how many bytes go there, and which come.
+        type Change = (usize, u8, Vec<u8>);
+        const SEAL: &[u8] = br#"{"gitSha":"a1b2c3d","buildDate":"2026-01-08","enforce":"always","requireExpected":true,"stopOnDrift":true,"code":{"paths":["/app"],"except":["/app/tmp"],"sha256":"ab","bytes":9,"files":1,"executables":["/app/\\x0a"],"links":[["/app/b","a"]]}}"#;
+        assert!(Seal::parse(SEAL).is_ok());
+        bolero::check!().with_type::<Vec<Change>>().for_each(|changes: &Vec<Change>| {
+            let mut bytes = SEAL.to_vec();
+            for (place, gone, new) in changes {
+                let start = place % (bytes.len() + 1);
+                let end = bytes.len().min(start + usize::from(*gone % 32));
+                bytes.splice(start..end, new.iter().copied().take(32));
+            }
+            is_read_or_refused(&bytes);
+        });
     }
 }

@@ -182,7 +182,7 @@ pub fn abbreviates(short: &str, long: &str, min_digits: usize) -> bool {
     let begins = long.get(..short.len()).is_some_and(|start| start.eq_ignore_ascii_case(short));
     short.len() >= min_digits
         && short.len() < long.len()
-        && short.len() != 40
+        && !is_whole(short)
         && begins
         && is_hex(long)
 }
@@ -193,7 +193,37 @@ fn is_hex(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{abbreviates, is_commit, is_dirty, is_same, meaningful};
+    use super::{abbreviates, is_commit, is_dirty, is_same, is_whole, meaningful};
+    use crate::escape::is_harmless;
+    use crate::pieces;
+
+    const PIECES: &[&str] = &[
+        "a1b2c3d",
+        "A1B2C3D",
+        "4e5f60718293a4b5c6d7e8f9012345678",
+        "0",
+        "-dirty",
+        "-DIRTY",
+        "unknown",
+        "HEAD",
+        "v1.2",
+        "refs/",
+        "tags/",
+        "GIT_SHA",
+        ".",
+        "_",
+        "-",
+        "/",
+        "$",
+        "{",
+        "}",
+        " ",
+        "\n",
+        "\"",
+        "'",
+        "é",
+        "\u{200b}",
+    ];
 
     const SHA1: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
     const SHA256: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678a1b2c3d4e5f60718293a4b5c";
@@ -298,6 +328,38 @@ mod tests {
             assert!(!abbreviates(&SHA1[..6], long, 7), "{long}");
         }
         assert!(!abbreviates(SHA1, SHA256, 7), "a whole SHA-1 abbreviates no SHA-256");
+        assert!(
+            !abbreviates(SHA256, &format!("{SHA256}0"), 7),
+            "a whole SHA-256 abbreviates nothing"
+        );
         assert!(!abbreviates("release", "release-7", 4) && !abbreviates("a1é", SHA1, 2));
+    }
+
+    #[test]
+    fn any_sha_that_says_something_says_the_same_wherever_it_comes_from() {
+        bolero::check!().with_generator(pieces::text(PIECES)).for_each(|text: &String| {
+            let Ok(sha) = meaningful(text) else { return };
+            assert!(
+                !sha.is_empty() && sha.chars().all(is_harmless) && !sha.contains(' '),
+                "{sha:?}"
+            );
+            for around in ["", " ", "\r\n", "\"", "'", "\u{feff}"] {
+                assert_eq!(meaningful(&format!("{around}{sha}{around}")), Ok(sha.clone()));
+            }
+            assert!(is_same(&sha, &sha) && !abbreviates(&sha, &sha, 0));
+        });
+    }
+
+    #[test]
+    fn any_two_shas_are_the_same_or_one_abbreviates_the_other_or_neither() {
+        let two = (pieces::text(PIECES), pieces::text(PIECES));
+        bolero::check!().with_generator(two).for_each(|(one, other): &(String, String)| {
+            assert_eq!(is_same(one, other), is_same(other, one));
+            let _ = (is_commit(one), is_dirty(one));
+            if abbreviates(one, other, 7) {
+                assert!(!is_same(one, other) && !abbreviates(other, one, 0));
+                assert!(one.len() >= 7 && !is_whole(one), "{one} {other}");
+            }
+        });
     }
 }

@@ -22,6 +22,9 @@ mod session;
 mod task;
 mod thread;
 
+#[cfg(test)]
+mod properties;
+
 pub use connection::{Access, CertificateFiles, ConnectionError, Endpoint};
 pub use drift::OnDrift;
 pub use expectation::{ALL_TYPES, Published, clear, publish};

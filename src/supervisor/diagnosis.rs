@@ -130,7 +130,17 @@ fn loader(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{missing_interpreter, not_for_this_machine};
+    use super::{interpreter, missing_interpreter, not_for_this_machine};
+    use crate::escape::is_harmless;
+    use crate::pieces;
+
+    /// Whatever stands in a file, one line about it.
+    fn is_told(bytes: &[u8]) {
+        let _ = interpreter(bytes);
+        for sentence in [missing_interpreter(bytes), not_for_this_machine(bytes)] {
+            assert!(sentence.chars().all(is_harmless), "{sentence:?}");
+        }
+    }
 
     /// The header of a program for this machine type.
     fn header(machine: u16) -> Vec<u8> {
@@ -166,5 +176,33 @@ mod tests {
         assert!(missing_interpreter(b"#!/nowhere\n").contains("'/nowhere'"));
         assert_eq!(missing_interpreter(b"\x7fELF"), "");
         assert_eq!(missing_interpreter(b""), "");
+    }
+
+    #[test]
+    fn any_beginning_of_a_file_is_told_in_one_line() {
+        let pieces = &["#!", "/bin/sh", " ", "\r", "\n", "\x1b", "MZ", "\x7fELF"];
+        bolero::check!()
+            .with_generator(pieces::bytes(pieces))
+            .for_each(|bytes: &Vec<u8>| is_told(bytes));
+    }
+
+    #[test]
+    fn any_change_of_a_programs_header_is_told_in_one_line() {
+        bolero::check!().with_type::<(Vec<(u8, u8)>, Vec<u8>)>().for_each(|(changes, rest)| {
+            let mut bytes = header(62);
+            // One program header, for the loader, behind the file's own.
+            bytes[32..40].copy_from_slice(&64_u64.to_le_bytes());
+            bytes[54..56].copy_from_slice(&56_u16.to_le_bytes());
+            bytes[56..58].copy_from_slice(&1_u16.to_le_bytes());
+            bytes.extend([3, 0, 0, 0, 4, 0, 0, 0, 120, 0, 0, 0, 0, 0, 0, 0]);
+            bytes.resize(120, 0);
+            bytes[96..104].copy_from_slice(&(rest.len() as u64).to_le_bytes());
+            bytes.extend(rest);
+            for (place, byte) in changes {
+                let place = usize::from(*place) % bytes.len();
+                bytes[place] = *byte;
+            }
+            is_told(&bytes);
+        });
     }
 }

@@ -96,6 +96,7 @@ impl FromStr for Remap {
 #[cfg(test)]
 mod tests {
     use super::{Remap, Rewrite, Signal, Supervision};
+    use crate::pieces;
 
     #[test]
     fn a_rewrite_replaces_or_drops_and_leaves_the_others() {
@@ -136,5 +137,24 @@ mod tests {
         for text in ["", "256", "-1", "1:256", "1:", "a"] {
             assert!(text.parse::<Remap>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn any_text_is_one_replacement_or_none() {
+        let pieces = &[
+            ":", "TERM", "KILL", "CHLD", "QUIT", "0", "143", "255", "256", "-1", "+", " ",
+            "RTMIN+3",
+        ];
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            if let Ok(rewrite) = text.parse::<Rewrite>() {
+                assert!(![Signal::KILL, Signal::STOP, Signal::CHLD].contains(&rewrite.from));
+                let options = Supervision { rewrites: vec![rewrite], ..Supervision::default() };
+                assert_eq!(options.rewritten(rewrite.from), rewrite.to);
+            }
+            if let Ok(remap) = text.parse::<Remap>() {
+                let options = Supervision { remaps: vec![remap], ..Supervision::default() };
+                assert_eq!(options.remapped(remap.code), remap.to);
+            }
+        });
     }
 }

@@ -123,6 +123,7 @@ impl FromStr for Signal {
 #[cfg(test)]
 mod tests {
     use super::Signal;
+    use crate::pieces;
 
     #[test]
     fn a_signal_is_read_by_name_and_by_number() {
@@ -180,5 +181,31 @@ mod tests {
         for number in 1..=64 {
             assert_eq!(Signal(number).terminates(), !not_ending.contains(&number), "{number}");
         }
+    }
+
+    #[test]
+    fn any_text_is_a_signal_that_is_read_back_from_its_name_or_refused() {
+        let pieces = &[
+            "SIG",
+            "sig",
+            "TERM",
+            "RTMIN",
+            "RTMAX",
+            "+",
+            "-",
+            "1",
+            "3",
+            "64",
+            "99999999999",
+            " ",
+            "CLD",
+            "é",
+        ];
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            let Ok(signal) = text.parse::<Signal>() else { return };
+            assert!((1..=64).contains(&signal.number()), "{text}");
+            let shown = signal.to_string();
+            assert_eq!(shown.strip_prefix("signal ").unwrap_or(&shown).parse(), Ok(signal));
+        });
     }
 }

@@ -56,15 +56,25 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::{EscapedBytes, unescaped};
+    use crate::pieces;
 
     #[test]
     fn any_bytes_are_read_back_as_they_were() {
-        let all: Vec<u8> = (0..=255).collect();
-        for bytes in [all, b"/app/a b".to_vec(), b"\\x41".to_vec(), "dépôt".into()] {
-            let text = EscapedBytes(bytes.clone()).to_string();
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let text = EscapedBytes(bytes.to_vec()).to_string();
             assert!(text.is_ascii() && !text.contains(char::is_control), "{text}");
-            assert_eq!(unescaped(&text), Some(bytes));
-        }
+            assert_eq!(unescaped(&text).as_deref(), Some(bytes));
+        });
+    }
+
+    #[test]
+    fn any_text_stands_for_the_bytes_that_it_is_read_as_or_is_refused() {
+        let pieces = &["\\", "\\\\", "\\x", "\\x41", "\\xfF", "/app", "é", "\n", "x", "4"];
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            let Some(bytes) = unescaped(text) else { return };
+            assert!(text.is_ascii() && bytes.len() <= text.len());
+            assert_eq!(unescaped(&EscapedBytes(bytes.clone()).to_string()), Some(bytes));
+        });
     }
 
     #[test]

@@ -149,7 +149,10 @@ fn from_hexadecimal(digits: &[u8]) -> Option<Sha256> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entries, Entry, write_entry};
+    use std::collections::BTreeMap;
+
+    use super::{Entries, Entry, Sha256, write_entry};
+    use crate::pieces;
 
     fn entries(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let mut entries = Entries::new(text);
@@ -201,5 +204,63 @@ mod tests {
             assert!(refused.starts_with(&format!("line {line} ")), "{refused}");
         }
         assert_eq!(entries(b""), Ok(vec![]));
+    }
+
+    fn written(entries: &[Entry]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for entry in entries {
+            write_entry(&mut text, entry).unwrap();
+        }
+        text
+    }
+
+    fn all(text: &[u8]) -> (Vec<Entry>, bool) {
+        let mut entries = Entries::new(text);
+        let mut read = Vec::new();
+        loop {
+            match entries.next_entry() {
+                Ok(Some(entry)) => read.push(entry),
+                end => return (read, end.is_ok()),
+            }
+        }
+    }
+
+    #[test]
+    fn any_paths_that_a_kernel_can_have_are_read_back() {
+        let files = bolero::generator::produce::<BTreeMap<Vec<Vec<u8>>, Sha256>>();
+        bolero::check!().with_generator(files).for_each(
+            |files: &BTreeMap<Vec<Vec<u8>>, Sha256>| {
+                let path = |names: &Vec<Vec<u8>>| -> Vec<u8> {
+                    names.iter().flat_map(|name| [&b"/"[..], name].concat()).collect()
+                };
+                let is_name = |name: &Vec<u8>| {
+                    !matches!(&name[..], b"" | b"." | b"..")
+                        && !name.contains(&0)
+                        && !name.contains(&b'/')
+                };
+                let files = files
+                    .iter()
+                    .filter(|(names, _)| !names.is_empty() && names.iter().all(is_name));
+                let mut entries: Vec<Entry> = files
+                    .map(|(names, sha256)| Entry { path: path(names), sha256: *sha256 })
+                    .collect();
+                entries.sort_by(|one, other| one.path.cmp(&other.path));
+                assert_eq!(all(&written(&entries)), (entries, true));
+            },
+        );
+    }
+
+    #[test]
+    fn any_manifest_is_read_up_to_its_first_odd_line() {
+        const DIGEST: &str = "abABabababababababababababababababababababababababababababababab";
+        let pieces = &[
+            DIGEST, "  ", " *", "/app", "/", "\\", "\\n", "\\\\", "\n", "\r", "\0", ".", "..", "b",
+        ];
+        bolero::check!().with_generator(pieces::bytes(pieces)).for_each(|text: &Vec<u8>| {
+            let (entries, _) = all(text);
+            assert!(entries.is_sorted_by(|one, other| one.path < other.path));
+            assert!(entries.iter().all(|entry| entry.path.starts_with(b"/")));
+            assert_eq!(all(&written(&entries)), (entries, true));
+        });
     }
 }

@@ -90,7 +90,8 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{in_text, is_at_or_below};
+    use super::{Mount, in_text, is_at_or_below};
+    use crate::pieces;
 
     fn points(text: &str, sealed: &[&str], except: &[&str]) -> Vec<String> {
         let paths =
@@ -140,5 +141,45 @@ mod tests {
     #[test]
     fn odd_lines_are_no_mounts() {
         assert!(points("\n-\nx - y\n1 2 3 / /app - \\\n1 2 3 / /app\n", &["/app"], &[]).is_empty());
+    }
+
+    /// As the kernel shows a name: mangle_path() in seq_file.c.
+    fn shown(name: &[u8]) -> Vec<u8> {
+        let octal = |byte: u8| format!("\\{byte:03o}").into_bytes();
+        let shown = |byte: &u8| if b" \t\n\\#".contains(byte) { octal(*byte) } else { vec![*byte] };
+        name.iter().flat_map(shown).collect()
+    }
+
+    #[test]
+    fn any_mount_below_sealed_code_is_seen_whatever_it_is_called() {
+        bolero::check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(name, source)| {
+            if name.contains(&0) || source.contains(&0) {
+                return;
+            }
+            let point = [b"/app/", &name[..]].concat();
+            let root = [b"/x", &source[..]].concat();
+            let (start, end) = (&b"702 700 8:1 "[..], &b" rw master:1 - ext4 /dev/sda1 rw\n"[..]);
+            let line = [start, &shown(&root), b" ", &shown(&point), end].concat();
+            let source = String::from_utf8_lossy(&root).into_owned();
+            let mount = Mount { point, file_system: "ext4".into(), source };
+            assert_eq!(in_text(&line, &[b"/app".to_vec()], &[]), [mount]);
+        });
+    }
+
+    #[test]
+    fn any_line_is_a_mount_or_none() {
+        let pieces =
+            &[" ", "-", " - ", "\n", "\\", "\\040", "\\777", "/", "/app", "1 2 3:4", "ext4", "rw"];
+        bolero::check!().with_generator(pieces::bytes(pieces)).for_each(|text: &Vec<u8>| {
+            let app = b"/app".to_vec();
+            for mount in in_text(text, std::slice::from_ref(&app), &[]) {
+                let Mount { point, .. } = mount;
+                assert!(is_at_or_below(&point, &app) || is_at_or_below(&app, &point));
+                assert!(
+                    in_text(text, std::slice::from_ref(&app), &[b"/".to_vec(), Vec::new()])
+                        .is_empty()
+                );
+            }
+        });
     }
 }

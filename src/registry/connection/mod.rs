@@ -19,6 +19,11 @@ mod tls;
 mod url;
 mod verifier;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod url_properties;
+
 pub use access::Access;
 pub use dial::{Contacts, Dialer};
 pub use endpoint::{CertificateFiles, Endpoint, Host};

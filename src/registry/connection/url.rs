@@ -17,6 +17,8 @@ use crate::clean::clean;
 const EXPECTED: &str = "expected redis://[user][:password@]host[:port][/database], rediss://, redis+unix:///path or redis+sentinel://host[:port]/master";
 const CUT: &str = "the host is cut off by a '#', '?', '/' or '@' of the user or the password: write it as %23, %3F, %2F or %40";
 const NO_HOST: &str = "what stands where the host should is none: expected names or addresses, each with a port from 1 to 65535 or none";
+const NO_OPTION: &str =
+    "has behind its password what is no option: write a '&' of the password as %26";
 const NO_MASTER: &str = "the Sentinels are not told which master is meant: expected redis+sentinel://host[:port]/master";
 const NO_SOCKET: &str = "the path of the socket is not absolute: expected redis+unix:///path";
 
@@ -55,8 +57,16 @@ impl FromStr for Endpoint {
         } else if kind == Kind::Sentinels {
             endpoint.login.database = database(parts.master_and_database()?.1)?;
         }
+        let mut is_behind_a_password = false;
         for (name, value) in pairs(parts.query.as_bytes()) {
+            // It may be a piece of the password.
+            if is_behind_a_password && !is_known(&name) {
+                endpoint.odd.push(NO_OPTION.into());
+                continue;
+            }
             endpoint.heed(&name, &value)?;
+            is_behind_a_password |=
+                ["pass", "password"].contains(&name.to_ascii_lowercase().as_str());
         }
         match parts.fragment {
             "" => Ok(endpoint),
@@ -98,9 +108,11 @@ impl<'a> Parts<'a> {
             let name = option.split('=').next().unwrap_or_default();
             option.contains('@') && !(option.contains('=') && is_known(name))
         };
+        let is_behind_a_password = self.user.is_some_and(|user| user.contains(':'));
         self.fragment.contains('@')
+            || (is_behind_a_password && self.query.contains('@'))
             || self.query.split('&').any(is_odd)
-            || (kind != Kind::Socket && self.path.contains('@'))
+            || ((kind != Kind::Socket || is_behind_a_password) && self.path.contains('@'))
     }
 
     /// The Sentinels' name of the master, and the database: `/master/0`, or `/0#master` as Lettuce has
@@ -294,6 +306,8 @@ mod tests {
             ("redis://:hunt/er2@h:1/0", CUT),
             ("redis://:hu@nt/er2@h", CUT),
             ("redis://default:12#hunter2@h", CUT),
+            ("redis://:hu@nt?password=er2@h", CUT),
+            ("unix://me:hu@/nter2@/r.sock", CUT),
             ("redis://:hunter2@${REDIS_HOST}", NO_HOST),
             ("redis://:hunter2@h:x", NO_HOST),
             ("redis://:hunter2@h:0", NO_HOST),
@@ -317,6 +331,7 @@ mod tests {
             ("rediss://h?ssl_cert_reqs=none", "checked all the same"),
             ("rediss://h?ssl=false", "is used"),
             ("redis://h#main", "'#'"),
+            ("redis://h?password=hunt&er2", "%26"),
         ] {
             let odd = read(url).odd;
             assert!(matches!(&odd[..], [odd] if odd.contains(named)), "{url}: {odd:?}");
