@@ -161,7 +161,7 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
     }
     // Never with the value in the message: it may hold a password.
     let endpoint: Endpoint = url
-        .ok_or("REDIS_URL is not set")?
+        .ok_or("REDIS_URL is not set: expected redis://[[user][:password]@]host[:port]")?
         .parse()
         .map_err(|reason| format!("REDIS_URL can't be used: {reason}"))?;
     Ok(Access::to(endpoint, files))

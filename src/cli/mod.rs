@@ -36,12 +36,18 @@ pub struct Cli {
     pub command: Command,
 
     /// Log lines on standard error: text or json
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        display_order = 1000
+    )]
     #[arg(env = "VERSION_GUARD_LOG_FORMAT", hide_env_values = true, value_parser = Value(word::<LogFormat>))]
     pub log_format: LogFormat,
 
     /// The log lines that are wanted: error, warn or info, each with the more serious ones
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", display_order = 1000)]
     #[arg(env = "VERSION_GUARD_LOG", hide_env_values = true, value_parser = Value(word::<LogLevel>))]
     pub log_level: LogLevel,
 }

@@ -95,7 +95,7 @@ pub struct Supervision {
     pub reap_grace: Option<Duration>,
 }
 
-/// What a deployment asks for beside what the image's seal does.
+// What a deployment asks for beside what the image's seal does. A doc comment would be the command's help.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Policy {
     /// always: the tsx and the unknown guard hold whatever NODE_ENV says [default: in production]

@@ -28,7 +28,7 @@ pub enum CannotAsk {
         Escape(git_sha)
     )]
     Abbreviated { git_sha: String },
-    #[error("There is no Redis to ask: {reason}. Set it to redis://[user][:password@]host[:port]")]
+    #[error("There is no Redis to ask: {reason}")]
     NoRedis { reason: String },
     #[error("The required types in {path} can't be read: {reason}")]
     Required { path: String, reason: String },
@@ -38,13 +38,15 @@ pub enum CannotAsk {
     Unreachable { redis: String, reason: String },
     #[error("Redis at {redis} refuses the login: {reason}. Correct user and password in REDIS_URL")]
     Login { redis: String, reason: String },
-    #[error("Redis at {redis} doesn't permit it: {reason}. The user needs: {needs}")]
+    #[error(
+        "Redis at {redis} doesn't permit it: {reason}. The user needs: {needs}, and +select where the URL names a database"
+    )]
     NotPermitted { redis: String, reason: String, needs: String },
     #[error(
         "Redis at {redis}: {reason}. Give it more time with --timeout, or see what holds it up"
     )]
     TimedOut { redis: String, reason: String },
-    #[error("Redis at {redis} gave no usable answer: {reason}")]
+    #[error("Redis at {redis} can't be used: {reason}")]
     Answer { redis: String, reason: String },
     #[error("The verdict can't be written to standard output: {0}")]
     Output(io::Error),
@@ -65,7 +67,10 @@ impl CannotAsk {
             },
             ConnectionError::Login { text } => Self::Login { redis, reason: text.clone() },
             ConnectionError::Url(_) => Self::NoRedis { reason },
-            ConnectionError::Redirected
+            ConnectionError::Tls(_)
+            | ConnectionError::Certificates { .. }
+            | ConnectionError::NoSentinel(_)
+            | ConnectionError::Redirected
             | ConnectionError::NoMaster { .. }
             | ConnectionError::Sentinel(_)
             | ConnectionError::NoRedis => Self::Answer { redis, reason },

@@ -190,6 +190,23 @@ fn authorities_are_read_before_the_worker_starts_and_may_be_gone_then() {
 }
 
 #[test]
+fn a_self_signed_server_that_is_not_pinned_is_told_so() {
+    let (redis, folder) = tls_redis();
+    let said = |authority: &str| {
+        let shim = Shim::command("verify")
+            .env("REDIS_URL", format!("rediss://localhost:{}", redis.port))
+            .env("VERSION_GUARD_REDIS_CA", folder.path(authority))
+            .options(["--expected", SHA]);
+        shim.output().stderr
+    };
+    assert!(said("other.crt").contains("the issuer of its certificate is not known here"));
+    // The control, and the server's own certificate as its authority.
+    for trusted in ["ca.crt", "redis.crt"] {
+        assert!(!said(trusted).contains("TLS failed"), "{trusted}: {}", said(trusted));
+    }
+}
+
+#[test]
 fn a_file_of_certificates_that_can_not_be_used_is_named() {
     let (redis, folder) = tls_redis();
     let folder_path = folder.path("");
@@ -214,31 +231,76 @@ fn a_file_of_certificates_that_can_not_be_used_is_named() {
     }
 }
 
+/// A Sentinel of the test's own, and its port.
+struct Sentinel(std::process::Child, u16);
+
+impl Sentinel {
+    fn start(folder: &Folder, more: &str) -> Self {
+        let port = free_port();
+        let folder_path = folder.path("");
+        let text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{more}", folder_path.display());
+        let child = std::process::Command::new("redis-server")
+            .arg(folder.file("sentinel.conf", text))
+            .arg("--sentinel")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+        eventually("the Sentinel", answers);
+        Self(child, port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn asked_by_verify(url: String) -> Ended {
+    Shim::command("verify").env("REDIS_URL", url).options(["--expected", SHA]).output()
+}
+
 #[test]
-fn a_url_that_points_at_a_sentinel_is_told_so() {
+fn a_url_that_points_at_a_sentinel_is_told_so_and_one_that_should_as_well() {
     let folder = Folder::new();
-    let port = free_port();
-    let text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", folder.path("").display());
-    let configuration = folder.file("sentinel.conf", text);
-    let mut sentinel = std::process::Command::new("redis-server")
-        .arg(configuration)
-        .arg("--sentinel")
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
-    eventually("the Sentinel", answers);
-    let said = Shim::command("verify")
-        .env("REDIS_URL", format!("redis://127.0.0.1:{port}"))
-        .options(["--expected", SHA])
-        .output();
-    let _ = sentinel.kill();
-    let _ = sentinel.wait();
+    let sentinel = Sentinel::start(&folder, "");
+    let port = sentinel.1;
+    let said = asked_by_verify(format!("redis://127.0.0.1:{port}"));
     assert_eq!(said.code, 2, "{said:?}");
     let hint = format!(
         "it is a Sentinel, which holds no keys itself: write redis+sentinel://127.0.0.1:{port}/"
     );
     assert!(said.stderr.contains(&hint), "{said:?}");
+    let redis = Redis::start();
+    let said = asked_by_verify(format!("redis+sentinel://127.0.0.1:{}/main", redis.port));
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.stderr.contains("it is no Sentinel: write redis://127.0.0.1:"), "{said:?}");
+}
+
+#[test]
+fn a_sentinel_may_have_a_password_of_its_own() {
+    let redis = with_password("masters12");
+    let folder = Folder::new();
+    let more = format!(
+        "requirepass sentinels\nsentinel monitor main 127.0.0.1 {} 1\nsentinel auth-pass main masters12\n",
+        redis.port
+    );
+    let sentinel = Sentinel::start(&folder, &more);
+    let url = format!("redis+sentinel://:masters12@127.0.0.1:{}/main", sentinel.1);
+    let mut running = extractor().env("REDIS_URL", url.clone()).spawn();
+    let warning = running.expect_log("is not registered");
+    assert!(warning.contains("the Sentinel at 127.0.0.1:"), "{warning}");
+    running.expect_line("ready");
+    stop(running);
+    for option in ["sentinel_password", "sentinelPassword"] {
+        let running = extractor().env("REDIS_URL", format!("{url}?{option}=sentinels")).ready();
+        assert!(is_registered(&redis, &["--no-auth-warning", "-a", "masters12"]));
+        redis.cli(["--no-auth-warning", "-a", "masters12", "FLUSHALL"]);
+        let ended = stop(running);
+        assert!(!ended.stderr.contains("masters12") && !ended.stderr.contains("=sentinels"));
+    }
 }
 
 #[test]

@@ -96,9 +96,10 @@ impl Dialer<'_> {
                 Ok(self.node(here, Box::new(stream), None))
             }
             Place::Hosts(hosts) => self.dial_any(hosts, contacts).await,
-            Place::Sentinels { hosts, master } => {
+            Place::Sentinels { hosts, master, login } => {
                 let mut sentinel = self.dial_any(hosts, contacts).await?;
-                let host = ask_for_master(&mut sentinel, master, &self.endpoint.login).await?;
+                let login = login.as_ref().unwrap_or(&self.endpoint.login);
+                let host = ask_for_master(&mut sentinel, master, login).await?;
                 self.dial_host(&host).await
             }
         }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::endpoint::Endpoint;
-use super::login::Secret;
+use super::endpoint::{Endpoint, Place};
+use super::login::{Login, Secret};
 
 pub const NO_DATABASE: &str = "what stands behind the host is no number of a database";
 pub const INSECURE: &str = "#insecure would send the password to anybody";
@@ -66,7 +66,7 @@ pub fn is_known(name: &str) -> bool {
     OURS.contains(&name.as_str()) || NOT_OURS.contains(&name.as_str())
 }
 
-const OURS: [&str; 16] = [
+const OURS: [&str; 20] = [
     "db",
     "database",
     "virtualdb",
@@ -83,9 +83,19 @@ const OURS: [&str; 16] = [
     "ssl_certfile",
     "ssl_keyfile",
     "insecure",
+    "sentinelusername",
+    "sentinel_username",
+    "sentinelpassword",
+    "sentinel_password",
 ];
 
 impl Endpoint {
+    fn at_sentinels(&mut self, change: impl Fn(&mut Login)) {
+        if let Place::Sentinels { login, .. } = &mut self.place {
+            change(login.get_or_insert_default());
+        }
+    }
+
     /// Takes one option into account.
     ///
     /// # Errors
@@ -99,6 +109,12 @@ impl Endpoint {
             "pass" | "password" => {
                 self.login.password = Some(Secret(value.as_bytes().to_vec()));
             }
+            "sentinelusername" | "sentinel_username" => {
+                self.at_sentinels(|login| login.user = Some(value.to_owned()));
+            }
+            "sentinelpassword" | "sentinel_password" => self.at_sentinels(|login| {
+                login.password = Some(Secret(value.as_bytes().to_vec()));
+            }),
             "ssl" | "tls" | "usessl" if on => self.tls = true,
             "ssl" | "tls" | "usessl" if self.tls => {
                 self.odd.push("asks for TLS and for none: it is used".into());

@@ -28,6 +28,8 @@ pub enum Place {
     Sentinels {
         hosts: Vec<Host>,
         master: String,
+        /// Who logs in at the Sentinels that want that; where it is not said, whoever does at the master.
+        login: Option<Login>,
     },
 }
 
@@ -74,7 +76,7 @@ impl fmt::Display for Endpoint {
         match &self.place {
             Place::Unix(path) => write!(f, "{}", Escape(&path.to_string_lossy())),
             Place::Hosts(hosts) => f.write_str(&list(hosts)),
-            Place::Sentinels { hosts, master } => {
+            Place::Sentinels { hosts, master, .. } => {
                 write!(f, "{}/{}", list(hosts), Escape(master))
             }
         }

@@ -47,6 +47,8 @@ pub enum ConnectionError {
         "it is a Sentinel, which holds no keys itself: write redis+sentinel://{0}/MASTER, with the master's name"
     )]
     Sentinel(String),
+    #[error("it is no Sentinel: write redis://{0} for a Redis that is asked itself")]
+    NoSentinel(String),
     #[error("the cluster goes on redirecting")]
     Redirected,
     #[error("no answer within {} while {stage}", humantime::format_duration(*limit))]

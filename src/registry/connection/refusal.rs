@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible,
+    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
 };
 
 use crate::escape::Escape;
@@ -61,7 +61,7 @@ impl Refusal<'_> {
             }
             CertificateError::NotValidForNameContext { expected, presented } => format!(
                 "its certificate is for {}, and not for {}: --redis-server-name tells another name to look for",
-                if presented.is_empty() { "no name".into() } else { presented.join(", ") },
+                if presented.is_empty() { "no name".into() } else { names(presented) },
                 expected.to_str(),
             ),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -74,6 +74,18 @@ impl Refusal<'_> {
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
                 "its certificate is signed in a way that is not supported here".into()
             }
+            CertificateError::BadSignature => {
+                "its certificate is not signed by the one of this name that is trusted here: give its own authority with --redis-ca FILE"
+                    .into()
+            }
+            CertificateError::Other(OtherError(why)) => match why.to_string().as_str() {
+                "CaUsedAsEndEntity" => {
+                    "its certificate is self-signed, and not one that is trusted here: give it itself with --redis-ca FILE"
+                        .into()
+                }
+                "UnsupportedCertVersion" => "its certificate is not of X.509 version 3".into(),
+                why => format!("its certificate can't be used: {why}"),
+            },
             other => format!("its certificate can't be used: {other}"),
         };
         let sentence = Escape(&sentence).to_string();
@@ -118,7 +130,27 @@ impl Refusal<'_> {
     }
 }
 
+/// Names as they stand in the certificate, without the TLS library's words for their kind.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+        inner.unwrap_or(name).trim_matches('"').to_owned()
+    };
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
+}
+
 /// What TLS has to say about an error of a stream.
 fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn names_are_told_as_they_stand_there() {
+        let presented = ["DnsName(\"redis.example\")", "IpAddress(127.0.0.1)", "redis"];
+        assert_eq!(names(&presented.map(String::from)), "redis.example, 127.0.0.1, redis");
+    }
 }

@@ -31,7 +31,18 @@ pub async fn ask_for_master(
     }
     match reply {
         Value::Nil => Err(ConnectionError::NoMaster { master: Escape(master).to_string() }),
-        Value::ServerError(error) => Err(login.complaint(error.code(), error.details())),
+        Value::ServerError(error) => {
+            let host = sentinel.host.to_string();
+            let text = login.complaint(error.code(), error.details()).to_string();
+            Err(if text.contains("unknown command") {
+                ConnectionError::NoSentinel(host)
+            } else {
+                ConnectionError::Redis {
+                    code: error.code().to_owned(),
+                    text: format!("the Sentinel at {host}: {text}"),
+                }
+            })
+        }
         reply => {
             let (name, port): (String, u16) = from_redis_value(reply).map_err(|_| odd())?;
             Ok(Host { name, port })

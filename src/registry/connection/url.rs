@@ -14,7 +14,7 @@ use super::endpoint::{CertificateFiles, Endpoint, Host, Place};
 use super::login::{Login, Secret};
 use crate::clean::clean;
 
-const EXPECTED: &str = "expected redis://[user][:password@]host[:port][/database], rediss://, redis+unix:///path or redis+sentinel://host[:port]/master";
+const EXPECTED: &str = "expected redis://[[user][:password]@]host[:port][/database], rediss://, redis+unix:///path or redis+sentinel://host[:port]/master";
 const CUT: &str = "the host is cut off by a '#', '?', '/' or '@' of the user or the password: write it as %23, %3F, %2F or %40";
 const NO_HOST: &str = "what stands where the host should is none: expected names or addresses, each with a port from 1 to 65535 or none";
 const NO_OPTION: &str =
@@ -165,6 +165,7 @@ fn place(kind: Kind, parts: &Parts) -> Result<Place, &'static str> {
         Kind::Sentinels => Ok(Place::Sentinels {
             hosts: hosts(parts.hosts, SENTINEL_PORT)?,
             master: decoded(parts.master_and_database()?.0),
+            login: None,
         }),
     }
 }
