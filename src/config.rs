@@ -107,10 +107,7 @@ pub const EXPECTED_TWICE: &str =
 
 /// A file that holds a value, and can't be read.
 #[derive(Debug, Error)]
-#[error(
-    "{variable} is '{}': it can't be read: {reason}. Expected a file with {wanted}",
-    Escape(path)
-)]
+#[error("{variable} is '{}': {reason}. Expected a file with {wanted}", Escape(path))]
 pub struct BadFile {
     variable: &'static str,
     path: String,
@@ -129,13 +126,20 @@ pub fn expected_sha(environment: &Environment) -> Result<(Option<String>, bool),
     let of = |name| some(&environment.get(name).unwrap_or_default().to_string_lossy());
     let git_sha = of("EXPECTED_GIT_SHA");
     let Some(path) = of(FILE) else { return Ok((git_sha, false)) };
-    let bytes = read_small(Path::new(&path), MAX_VALUE_BYTES).map_err(|error| BadFile {
+    let unusable = |reason| BadFile {
         variable: FILE,
-        path,
-        reason: error.to_string(),
+        path: path.clone(),
+        reason,
         wanted: "the SHA that is expected",
-    })?;
-    Ok((some(&String::from_utf8_lossy(&bytes)), git_sha.is_some()))
+    };
+    let bytes = read_small(Path::new(&path), MAX_VALUE_BYTES)
+        .map_err(|error| unusable(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let found = some(&text).filter(|sha| sha.len() <= 256 && !sha.contains(char::is_whitespace));
+    match found {
+        Some(found) => Ok((Some(found), git_sha.is_some())),
+        None => Err(unusable("it holds no SHA".into())),
+    }
 }
 
 /// The way to the registry, by `REDIS_URL_FILE` or `REDIS_URL` and the options for certificates.
@@ -157,6 +161,9 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
     };
     let url = value(environment, "REDIS_URL")?;
     if let Some(path) = value(environment, "REDIS_URL_FILE")? {
+        if path.contains("://") {
+            return Err("REDIS_URL_FILE is a URL: expected the path of a file that holds it".into());
+        }
         return Ok(Access::by_file(absolute(&path.into()), url.is_some(), files));
     }
     // Never with the value in the message: it may hold a password.

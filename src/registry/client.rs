@@ -256,11 +256,13 @@ impl Client {
         let elapsed = |(then, heard): (u64, Instant)| then.saturating_add(in_ms(heard.elapsed()));
         let now = self.clock.get().map_or(0, elapsed);
         let departure = self.entry.departure(end, self.is_draining(), now);
-        if !self.session.lock().await.has_been_answered() {
+        let mut session = self.session.lock().await;
+        if !session.has_been_answered() {
             // It would be waited for in vain.
             return Ok(());
         }
-        self.reach(limit, async |redis: &mut Session| {
+        // Twice, it would be two workers' ends.
+        let once = session.once(limit, async |redis: &mut Session| {
             let left = self.entry.write_left(&departure);
             let replies = redis.send(vec![left.clone(), self.entry.delete_last_seen()]).await?;
             let mut last = vec![self.entry.delete_instance()];
@@ -270,7 +272,7 @@ impl Client {
             }
             let replies = redis.send(last).await?;
             redis.all_ok(replies).map(drop)
-        })
-        .await
+        });
+        once.await
     }
 }

@@ -117,6 +117,7 @@ impl Instance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departed {
     pub worker_type: EscapedText,
+    pub id: EscapedText,
     pub git_sha: EscapedText,
     pub end: WorkerEnd,
     /// Whether it was asked to stop, and did not end by itself.
@@ -139,6 +140,7 @@ impl Departed {
         };
         Some(Self {
             worker_type: EscapedText::new(worker_type),
+            id: EscapedText::new(departure.id.as_bytes()),
             git_sha: EscapedText::new(departure.git_sha.as_bytes()),
             end,
             was_asked: departure.was_asked,

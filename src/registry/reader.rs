@@ -246,7 +246,14 @@ impl Reader<'_> {
             Value::BulkString(json) => Departed::new(worker_type, json),
             _ => None,
         });
-        self.fleet.departures.extend(texts);
+        let mut of_type: Vec<Departed> = Vec::new();
+        for departed in texts {
+            // What was said twice, over two connections, is one goodbye.
+            if !of_type.iter().any(|known| known.id == departed.id) {
+                of_type.push(departed);
+            }
+        }
+        self.fleet.departures.append(&mut of_type);
     }
 
     fn complain_of_search(&mut self, error: &RedisError) {

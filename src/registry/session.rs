@@ -1,11 +1,13 @@
 //! Attempts to talk to one Redis: each within its limit, at whatever address serves.
 
 use std::cell::Cell;
+use std::future::pending;
 use std::mem;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::batch::Batch;
@@ -14,10 +16,15 @@ use super::connection::{Access, ConnectionError, Contacts, Dialer, Endpoint, Log
 /// What commands may take to be written that nobody waits for.
 const POST_LIMIT: Duration = Duration::from_millis(50);
 
+/// How many connections that owe replies are kept beside those in use.
+const MAX_ABANDONED: usize = 4;
+
 /// What it may take to be told that a server is a Sentinel.
 const ROLE_LIMIT: Duration = Duration::from_millis(200);
 
 /// Talks to one Redis, in one attempt after the other, each by connections of its own.
+// Each of them is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Session {
     access: Access,
     stage: Cell<Stage>,
@@ -27,6 +34,10 @@ pub struct Session {
     /// Open connections to the nodes that have been asked so far. Of an attempt that was cancelled or
     /// took too long, they stay until the next one.
     pub(super) nodes: Vec<Node>,
+    /// Of attempts before, which owe replies: what was sent there may still be done.
+    abandoned: Vec<Node>,
+    /// Whether the server knows no users.
+    has_no_users: bool,
     has_warned: bool,
     /// How many hosts and addresses have failed: each attempt begins where the last one has succeeded, or
     /// behind the one that has failed, which may be one that says nothing.
@@ -46,6 +57,8 @@ impl Session {
             endpoint: None,
             login: Login::default(),
             nodes: Vec::new(),
+            abandoned: Vec::new(),
+            has_no_users: false,
             has_warned: false,
             turn: 0,
             is_serial: false,
@@ -71,20 +84,47 @@ impl Session {
         limit: Duration,
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
-        self.nodes.clear();
+        self.abandon();
         let Ok(result) = timeout(limit, self.attempt(limit, talk)).await else {
             self.turn += 1;
             return Err(ConnectionError::TimedOut { limit, stage: self.stage.get() });
         };
-        self.nodes.clear();
+        self.abandon();
+        if result.is_ok() {
+            // What was sent before has been done by now, too.
+            self.abandoned.clear();
+        }
         result
     }
 
-    async fn attempt<T>(
+    /// The same for what must not be done twice: at one address, which has all of the time.
+    ///
+    /// # Errors
+    /// What failed, or what was going on when time ran out.
+    pub async fn once<T>(
         &mut self,
         limit: Duration,
         talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
     ) -> Result<T, ConnectionError> {
+        self.abandon();
+        let all = async {
+            self.prepare()?;
+            self.open(&Contacts::default()).await?;
+            talk(self).await
+        };
+        let talked = timeout(limit, all).await;
+        talked.unwrap_or_else(|_| Err(ConnectionError::TimedOut { limit, stage: self.stage.get() }))
+    }
+
+    /// Closes the connections, but for some that owe replies.
+    fn abandon(&mut self) {
+        self.abandoned.extend(self.nodes.drain(..).filter(Node::is_owed));
+        let others = self.abandoned.len().saturating_sub(MAX_ABANDONED);
+        self.abandoned.drain(..others);
+    }
+
+    /// Reads anew where Redis is and who logs in.
+    fn prepare(&mut self) -> Result<(), ConnectionError> {
         self.stage.set(Stage::Resolving);
         let endpoint = self.access.endpoint()?;
         if endpoint.tls {
@@ -92,17 +132,43 @@ impl Session {
             self.access.trust(&endpoint)?;
         }
         self.login = endpoint.login.clone();
+        if self.has_no_users {
+            self.login.user = None;
+        }
         self.endpoint = Some(endpoint);
+        Ok(())
+    }
+
+    async fn attempt<T>(
+        &mut self,
+        limit: Duration,
+        talk: impl AsyncFn(&mut Self) -> Result<T, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
+        self.prepare()?;
         let mut contacts = Contacts::default();
         let mut refused = None;
         loop {
-            let talked = match self.open(&contacts).await {
+            // One that says nothing leaves time for the next.
+            let share = limit / 2;
+            let share_of_open = if self.has_several_hosts() { share } else { limit };
+            let opened = timeout(share_of_open, self.open(&contacts)).await;
+            let opened = opened.unwrap_or_else(|_| {
+                Err(ConnectionError::TimedOut { limit: share_of_open, stage: self.stage.get() })
+            });
+            let talked = match opened {
                 Ok(()) if self.dialer()?.has_more(&contacts) => {
-                    // One that says nothing leaves time for the next.
-                    let limit = limit / 2;
-                    match timeout(limit, talk(self)).await {
-                        Ok(talked) => talked,
-                        Err(_) => Err(ConnectionError::TimedOut { limit, stage: self.stage.get() }),
+                    let has_answered = self.nodes.first().map(Node::heard);
+                    let says_nothing = async {
+                        sleep(share).await;
+                        if has_answered.is_some_and(|heard| heard.load(Ordering::Relaxed)) {
+                            pending::<()>().await;
+                        }
+                    };
+                    tokio::select! {
+                        talked = talk(self) => talked,
+                        () = says_nothing => {
+                            Err(ConnectionError::TimedOut { limit: share, stage: self.stage.get() })
+                        }
                     }
                 }
                 Ok(()) => talk(self).await,
@@ -127,10 +193,14 @@ impl Session {
 
     /// Connects to an address of the endpoint that has not been tried.
     async fn open(&mut self, contacts: &Contacts) -> Result<(), ConnectionError> {
-        self.nodes.clear();
+        self.abandon();
         let node = self.dialer()?.dial(contacts).await?;
         self.nodes.push(node);
         Ok(())
+    }
+
+    fn has_several_hosts(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.hosts().len() > 1)
     }
 
     pub(super) fn dialer(&self) -> Result<Dialer<'_>, ConnectionError> {
@@ -140,13 +210,13 @@ impl Session {
 
     /// Whether a Redis that lacks a command is a Sentinel.
     async fn explained(&mut self, error: ConnectionError) -> ConnectionError {
-        let lacks = |node: &&mut Node| {
-            node.is_logged_in
-                && matches!(&error, ConnectionError::Redis { text, .. } if text.contains("unknown command"))
+        let may_be = match &error {
+            ConnectionError::Redis { text, .. } => text.contains("unknown command"),
+            error => matches!(error, ConnectionError::Login { .. }),
         };
-        let Some(node) = self.nodes.first_mut().filter(lacks) else { return error };
-        let role = [&cmd("ROLE")];
-        let asked = timeout(ROLE_LIMIT, node.exchange(&role, &mut self.login)).await;
+        let Some(node) = self.nodes.first_mut().filter(|_| may_be) else { return error };
+        let (role, nobody) = ([&cmd("ROLE")], &mut Login::default());
+        let asked = timeout(ROLE_LIMIT, node.exchange(&role, nobody)).await;
         let replies = asked.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
         match replies.first() {
             Some(Value::Array(role))
@@ -167,6 +237,8 @@ impl Session {
         let Some(node) = self.nodes.get_mut(node) else { return Err(ConnectionError::Redirected) };
         let replies = node.exchange(commands, &mut self.login).await;
         self.has_been_answered |= node.has_answered;
+        let known = self.endpoint.as_ref().and_then(|endpoint| endpoint.login.user.as_ref());
+        self.has_no_users |= known.is_some() && self.login.user.is_none();
         if let Some(it_does_so) = node.note.take()
             && !mem::replace(&mut self.has_warned, true)
         {
@@ -181,6 +253,7 @@ impl Session {
     /// these next. Gives back the connections, to be held until the end.
     pub async fn follow_up(&mut self, batches: &[Batch]) -> impl Sized + use<> {
         let mut nodes = mem::take(&mut self.nodes);
+        nodes.append(&mut self.abandoned);
         for node in &mut nodes {
             node.post(batches.iter().flatten(), POST_LIMIT).await;
         }

@@ -51,6 +51,7 @@ mod tests {
     fn ended(seconds_ago: u64, was_asked: bool) -> Departed {
         Departed {
             worker_type: EscapedText::new(b"w"),
+            id: EscapedText::new(b"1f"),
             git_sha: EscapedText::new(b"a1b2c3d"),
             end: WorkerEnd::Exited(1),
             was_asked,

@@ -66,8 +66,9 @@ impl CannotAsk {
                 _ => Self::Answer { redis, reason },
             },
             ConnectionError::Login { text } => Self::Login { redis, reason: text.clone() },
-            ConnectionError::Url(_) => Self::NoRedis { reason },
-            ConnectionError::Tls(_)
+            // A URL in a file may be right the next time, and so may what else is in files.
+            ConnectionError::Url(_)
+            | ConnectionError::Tls(_)
             | ConnectionError::Certificates { .. }
             | ConnectionError::NoSentinel(_)
             | ConnectionError::Redirected

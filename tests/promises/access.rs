@@ -119,16 +119,52 @@ fn an_expected_sha_in_a_file_is_the_expected_sha() {
 }
 
 #[test]
-fn an_empty_file_expects_nothing_and_a_missing_one_is_an_error() {
+fn a_file_that_is_missing_or_holds_no_sha_is_an_error_and_is_not_shown() {
     let folder = Folder::new();
-    let shim = Shim::run(["exit", "7"]).env("GIT_SHA", SHA);
-    let empty = shim.clone().env("EXPECTED_GIT_SHA_FILE", folder.file("empty", "\n"));
-    assert_eq!(empty.output().code, 7);
-    for shim in [shim, Shim::command("check"), Shim::command("verify")] {
-        let ended = shim.env("EXPECTED_GIT_SHA_FILE", folder.path("none")).output();
-        assert_eq!(ended.code, 125, "{ended:?}");
-        assert!(ended.stderr.contains("EXPECTED_GIT_SHA_FILE is '"), "{ended:?}");
+    let shim = Shim::run(["exit", "7"]).env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", SHA);
+    let empty = folder.file("empty", "\n");
+    let other = folder.file("other", "a log file\nwith a s3cret in it\n");
+    for file in [folder.path("none"), empty, other] {
+        for shim in [shim.clone(), Shim::command("check"), Shim::command("verify")] {
+            let ended = shim.env("EXPECTED_GIT_SHA_FILE", file.clone()).output();
+            assert_eq!(ended.code, 125, "{ended:?}");
+            assert!(ended.stderr.contains("EXPECTED_GIT_SHA_FILE is '"), "{ended:?}");
+            assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+        }
     }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_path_is_not_shown() {
+    let (redis, folder) = tls_redis();
+    let key = fs::read_to_string(folder.path("redis.key")).unwrap();
+    let body = key.lines().nth(1).unwrap().to_owned();
+    let url = format!("rediss://127.0.0.1:{}", redis.port);
+    for (name, value, secret) in [
+        ("VERSION_GUARD_REDIS_KEY", key.clone(), body.as_str()),
+        ("VERSION_GUARD_REDIS_CA", key.clone(), &body),
+        ("REDIS_URL_FILE", "redis://:hunter2@h".to_owned(), "hunter2"),
+    ] {
+        let certificate = folder.path("redis.crt");
+        let mut running = extractor()
+            .env("REDIS_URL", url.clone())
+            .env("VERSION_GUARD_REDIS_CERT", certificate)
+            .env(name, value)
+            .spawn();
+        running.expect_line("ready");
+        running.expect_log("egistered");
+        let ended = stop(running);
+        assert!(!ended.stderr.contains(secret), "{name}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_empty_url_file_names_no_redis() {
+    let folder = Folder::new();
+    let mut running = extractor().env("REDIS_URL_FILE", folder.file("url", " \n")).spawn();
+    running.expect_log("it is empty");
+    running.expect_line("ready");
+    stop(running);
 }
 
 #[test]

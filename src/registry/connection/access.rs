@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::endpoint::{CertificateFiles, Endpoint};
 use super::error::ConnectionError;
 use super::tls::Trust;
+use crate::clean::clean;
 use crate::escape::Escape;
 use crate::input::read_small;
 
@@ -94,6 +95,9 @@ impl Access {
                 };
                 let text = read_small(path, MAX_URL_BYTES).map_err(|error| unusable(&error))?;
                 let text = String::from_utf8(text).map_err(|_| unusable(&"it is not UTF-8"))?;
+                if clean(&text).is_empty() {
+                    return Err(unusable(&"it is empty"));
+                }
                 let endpoint: Endpoint = text.parse().map_err(|reason| unusable(&reason))?;
                 self.shown.replace(endpoint.to_string());
                 Ok(endpoint)

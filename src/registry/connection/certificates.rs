@@ -46,8 +46,8 @@ impl Roots {
         let system = rustls_native_certs::load_native_certs();
         roots.add(&system.certs);
         roots.unread.extend(system.errors.iter().map(ToString::to_string));
-        if system.certs.is_empty() {
-            roots.unread.push("the system has no authorities of its own".into());
+        if system.certs.is_empty() && files.system.is_some() {
+            roots.unread.push("SSL_CERT_FILE holds no certificate in PEM".into());
         }
         Ok(roots.with_extra(files))
     }
@@ -90,7 +90,8 @@ fn certificates(
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, ConnectionError> {
     let bytes = read(what, path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(what, path, error.to_string()))?;
     if certificates.is_empty() {
@@ -119,6 +120,12 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConnectionError> {
 }
 
 fn unusable(what: &'static str, path: &Path, reason: String) -> ConnectionError {
-    let path = Escape(&path.display().to_string()).to_string();
+    let path = path.display().to_string();
+    // Whoever gives the content in its place must not find it in the log.
+    let path = if path.contains("-----BEGIN") || path.contains('\n') {
+        "(which is the content of a file, and not its path)".into()
+    } else {
+        Escape(&path).to_string()
+    };
     ConnectionError::Certificates { what, path, reason }
 }

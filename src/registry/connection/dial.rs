@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use hickory_net::proto::rr::Name;
 use hickory_net::proto::rr::RecordType;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::access::Access;
 use super::endpoint::{Endpoint, Host, Place};
@@ -27,6 +27,9 @@ use crate::escape::is_harmless;
 
 /// How long an address is waited for before the next one is tried, too.
 const HEDGE: Duration = Duration::from_millis(50);
+
+/// How long IPv6 is waited for where IPv4 has no name, and the reverse.
+const OTHER_KIND: Duration = Duration::from_millis(150);
 
 /// One address of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +110,8 @@ impl Dialer<'_> {
 
     /// Whether there is an address or a host that this attempt has not tried.
     pub fn has_more(&self, contacts: &Contacts) -> bool {
-        let hosts = match &self.endpoint.place {
-            Place::Unix(_) => &[][..],
-            Place::Hosts(hosts) | Place::Sentinels { hosts, .. } => hosts,
-        };
-        !contacts.left().is_empty() || hosts.iter().any(|host| !contacts.has_begun(host))
+        let mut hosts = self.endpoint.hosts().iter();
+        !contacts.left().is_empty() || hosts.any(|host| !contacts.has_begun(host))
     }
 
     /// Connects to one host, such as another node of the same cluster.
@@ -150,7 +150,7 @@ impl Dialer<'_> {
         let trust = self.access.trust(self.endpoint)?;
         // A node announces its address; the certificate may have the name that the URL has.
         let own = contact.host.name.as_str();
-        let configured = self.endpoint.host_name().filter(|_| own.parse::<IpAddr>().is_ok());
+        let configured = self.endpoint.names().filter(|_| own.parse::<IpAddr>().is_ok());
         let names: Vec<&str> = [own].into_iter().chain(configured).collect();
         let stream = trust.agree(stream, &names).await?;
         Ok(self.node(contact.host, Box::new(stream), Some(trust)))
@@ -229,7 +229,11 @@ impl Dialer<'_> {
         };
         match first {
             Ok(reached) => Ok(reached),
-            Err(Some(error @ ConnectionError::NoAddress { .. })) => Err(error),
+            // A name server may say so of one kind alone, wrongly (RFC 4074); not for long, since
+            // others never answer for IPv6.
+            Err(Some(error @ ConnectionError::NoAddress { .. })) => {
+                timeout(OTHER_KIND, other).await.unwrap_or(Err(None)).map_err(|_| error)
+            }
             // The one that had an address has more to tell.
             Err(Some(error @ ConnectionError::Connect(_))) => other.await.map_err(|_| error),
             Err(first) => {

@@ -103,6 +103,10 @@ impl Endpoint {
     pub fn heed(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "");
         let file = Some(PathBuf::from(value));
+        if value.is_empty() && !matches!(name, "ssl" | "tls" | "useSsl" | "insecure") {
+            // What a template has not filled in.
+            return Ok(());
+        }
         match name.to_ascii_lowercase().as_str() {
             "db" | "database" | "virtualdb" => self.login.database = database(value)?,
             "user" | "username" => self.login.user = Some(value.to_owned()),

@@ -98,11 +98,17 @@ impl Host {
 }
 
 impl Endpoint {
-    /// The name that a node's certificate may have in the place of an address that it announces.
-    pub fn host_name(&self) -> Option<&str> {
+    /// The hosts that it names.
+    pub fn hosts(&self) -> &[Host] {
         match &self.place {
-            Place::Hosts(hosts) => hosts.first().map(|host| host.name.as_str()),
-            Place::Unix(_) | Place::Sentinels { .. } => None,
+            Place::Unix(_) => &[],
+            Place::Hosts(hosts) | Place::Sentinels { hosts, .. } => hosts,
         }
+    }
+
+    /// The names that a node's certificate may have in the place of an address that it announces.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let is_cluster = matches!(self.place, Place::Hosts(_));
+        self.hosts().iter().filter(move |_| is_cluster).map(|host| host.name.as_str())
     }
 }

@@ -25,6 +25,10 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// So many characters of an error reply are looked at, and so many told.
+const MAX_READ: usize = 4096;
+const MAX_TOLD: usize = 512;
+
 /// What the reply to a login means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -81,7 +85,8 @@ impl Login {
     /// An error reply in the server's own words, harmless and without the password.
     pub fn complaint(&self, code: &str, detail: Option<&str>) -> ConnectionError {
         let text = format!("{code} {}", detail.unwrap_or_default());
-        let redacted = self.redact(text.trim());
+        let text: String = text.chars().take(MAX_READ).collect();
+        let redacted: String = self.redact(text.trim()).chars().take(MAX_TOLD).collect();
         let text = match redacted.trim_end_matches('.') {
             "" => "an error without any words".to_owned(),
             text => Escape(text).to_string(),

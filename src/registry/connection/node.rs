@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -18,7 +19,7 @@ pub struct Node {
     connection: Connection,
     /// With TLS, what explains its errors.
     trust: Option<Arc<Trust>>,
-    pub is_logged_in: bool,
+    is_logged_in: bool,
     /// Whether any reply has come.
     pub has_answered: bool,
     /// That the login came to nothing, as the rest of a sentence about the server.
@@ -64,6 +65,11 @@ impl Node {
             let mut of_login = replies.iter();
             if login.password.is_some() {
                 match login.answer(of_login.next()) {
+                    // It asks for no password, either: what followed was done.
+                    Answer::NoUsers if rest.first().is_some_and(|reply| !is_error(reply)) => {
+                        login.user = None;
+                        self.note = Some("asks for no password, and REDIS_URL has one");
+                    }
                     Answer::NoUsers => {
                         login.user = None;
                         continue;
@@ -89,6 +95,16 @@ impl Node {
         let (replies, error) = self.connection.exchange(commands.iter().copied()).await;
         self.has_answered |= !replies.is_empty();
         self.whole(replies, error, login)
+    }
+
+    /// Whether a reply is owed, whose command may still be done.
+    pub fn is_owed(&self) -> bool {
+        self.connection.is_owed()
+    }
+
+    /// What becomes true with the first reply.
+    pub fn heard(&self) -> Arc<AtomicBool> {
+        self.connection.heard()
     }
 
     /// Sends commands behind those that are on their way, and waits for no reply.

@@ -5,7 +5,7 @@ use bolero::generator::produce;
 use redis::{Value, cmd, parse_redis_value};
 use tokio::io::AsyncWriteExt;
 
-use super::common_name::common_name;
+use super::common_name::common_names;
 use super::login::{Login, Secret};
 use super::name_servers::{NameServers, in_hosts_file};
 use super::stream::Connection;
@@ -104,7 +104,7 @@ fn any_resolv_conf_and_any_hosts_file_name_servers_and_addresses_or_none() {
 #[test]
 fn any_change_of_a_certificate_leaves_a_name_or_none() {
     const CERTIFICATE: &[u8] = include_bytes!("../../../tests/fixtures/certificate.der");
-    assert_eq!(common_name(CERTIFICATE).as_deref(), Some("redis.internal"));
+    assert_eq!(common_names(CERTIFICATE), ["redis.internal"]);
     bolero::check!().with_type::<Vec<(u16, u8, bool)>>().for_each(|changes| {
         let mut certificate = CERTIFICATE.to_vec();
         for (place, byte, is_more) in changes {
@@ -115,7 +115,7 @@ fn any_change_of_a_certificate_leaves_a_name_or_none() {
                 certificate[place] = *byte;
             }
         }
-        let _ = common_name(&certificate);
+        let _ = common_names(&certificate);
     });
 }
 

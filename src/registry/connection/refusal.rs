@@ -49,6 +49,9 @@ impl Refusal<'_> {
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
             ) => "it speaks neither TLS 1.2 nor 1.3".into(),
             Error::InconsistentKeys(_) => "--redis-key is not the key of --redis-cert".into(),
+            Error::General(why) if why.contains("private key") => {
+                "--redis-key is no key that is supported here: RSA, Ed25519, or ECDSA on P-256 or P-384".into()
+            }
             other => Escape(&other.to_string()).to_string(),
         }
     }

@@ -128,6 +128,8 @@ impl Resolver {
                 },
                 _ => by_tcp().await,
             },
+            // Such as one that is longer than it may be, and does not say so.
+            Err(error) if !matches!(error, NetError::Timeout | NetError::Io(_)) => by_tcp().await,
             response => meaning(response),
         }
     }
@@ -162,7 +164,7 @@ impl Resolver {
     }
 }
 
-/// The runtime's sockets, where UDP's hear at once that nobody listens: as libc's they are connected.
+/// The runtime's sockets, where UDP's are connected, as libc's are: nobody else can answer.
 #[derive(Clone, Default)]
 struct Sockets(TokioRuntimeProvider);
 

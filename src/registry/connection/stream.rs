@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use combine::parser::combinator::AnySendSyncPartialState;
@@ -30,8 +31,10 @@ pub struct Connection {
     replies: Replies,
     /// What has not been written yet.
     outgoing: io::Cursor<Vec<u8>>,
-    /// How many replies belong to commands whose sender has gone.
+    /// How many replies are still to come.
     owed: usize,
+    /// Whether any has.
+    heard: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -44,7 +47,16 @@ impl Connection {
             replies: Decoder::new(),
             outgoing: io::Cursor::default(),
             owed: 0,
+            heard: Arc::default(),
         }
+    }
+
+    pub fn is_owed(&self) -> bool {
+        self.owed > 0
+    }
+
+    pub fn heard(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.heard)
     }
 
     /// Sends all commands at once, and gives their replies, in order, and the error that came in the
@@ -65,13 +77,14 @@ impl Connection {
         let of_others = self.owed;
         self.append(commands);
         let (mut replies, mut others) = (Vec::new(), of_others);
-        let Self { reader, writer, replies: decoder, outgoing, owed } = self;
+        let Self { reader, writer, replies: decoder, outgoing, owed, heard } = self;
         let read = async {
             while *owed > 0 && !is_enough(&replies) {
                 let reply = parse_redis_value_async(decoder, reader)
                     .await
                     .map_err(|error| as_io(&error))?;
                 *owed -= 1;
+                heard.store(true, Ordering::Relaxed);
                 if others > 0 {
                     others -= 1;
                 } else {

@@ -20,6 +20,7 @@ use super::endpoint::CertificateFiles;
 use super::error::ConnectionError;
 use super::refusal::Refusal;
 use super::verifier::Verifier;
+use crate::escape::Escape;
 
 /// What all connections share.
 pub struct Trust {
@@ -71,7 +72,11 @@ impl Trust {
         };
         let names = names.iter().filter_map(|name| server_name(name)).collect::<Vec<_>>();
         let Some(first) = names.first().cloned() else {
-            return Err(ConnectionError::Tls("the server has no name to check".into()));
+            let given = self.files.server_name.as_deref().unwrap_or_default();
+            return Err(ConnectionError::Tls(format!(
+                "'{}' is no name of a server: see --redis-server-name, or the host of the URL",
+                Escape(given)
+            )));
         };
         let own = Arc::new(OwnCertificate::new(identity(&self.files)?, &self.provider)?);
         let refusal = |error: &io::Error| {

@@ -104,14 +104,10 @@ impl<'a> Parts<'a> {
 
     /// Whether there is an `@` behind what was taken for the host: then that is a piece of a password.
     fn is_cut(&self, kind: Kind) -> bool {
-        let is_odd = |option: &str| {
-            let name = option.split('=').next().unwrap_or_default();
-            option.contains('@') && !(option.contains('=') && is_known(name))
-        };
         let is_behind_a_password = self.user.is_some_and(|user| user.contains(':'));
         self.fragment.contains('@')
+            || (kind != Kind::Socket && self.query.contains('@'))
             || (is_behind_a_password && self.query.contains('@'))
-            || self.query.split('&').any(is_odd)
             || ((kind != Kind::Socket || is_behind_a_password) && self.path.contains('@'))
     }
 
@@ -183,7 +179,10 @@ fn login(parts: &Parts) -> Login {
 }
 
 fn hosts(text: &str, default_port: u16) -> Result<Vec<Host>, &'static str> {
-    text.split(',').map(|host| read_host(clean(host), default_port).ok_or(NO_HOST)).collect()
+    let all = text.split(',').map(clean).filter(|host| !host.is_empty() || text.is_empty());
+    let hosts: Vec<Host> =
+        all.map(|host| read_host(host, default_port).ok_or(NO_HOST)).collect::<Result<_, _>>()?;
+    if hosts.is_empty() { Err(NO_HOST) } else { Ok(hosts) }
 }
 
 fn read_host(text: &str, default_port: u16) -> Option<Host> {

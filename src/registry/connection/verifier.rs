@@ -1,7 +1,7 @@
 //! When a server is the one that is meant.
 //!
 //! As for OpenSSL and Node, a certificate that is itself among the trusted ones will do, and one without
-//! any alternative name is known by its common name: certificates for a Redis of one's own are often
+//! any alternative name of a host is known by its common name: certificates for a Redis of one's own are often
 //! made so. The TLS library refuses both.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::common_name::common_name;
+use super::common_name::common_names;
 
 #[derive(Debug)]
 pub struct Verifier {
@@ -52,24 +52,23 @@ impl Verifier {
                 Err(error) => refused = error,
             }
         }
-        let has_others = |presented: &Vec<String>| !presented.is_empty();
-        match &mut refused {
-            Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-                presented,
-                ..
-            }) if !has_others(presented) => {
-                let common = common_name(certificate);
-                let fits = |name: &ServerName| {
-                    common.as_deref().is_some_and(|common| is_called(name, common))
-                };
-                if self.names.iter().any(fits) {
-                    return Ok(());
-                }
-                presented.extend(common);
-                Err(refused)
-            }
-            _ => Err(refused),
+        let Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented, ..
+        }) = &mut refused
+        else {
+            return Err(refused);
+        };
+        // Beside another name of a host they don't count; RFC 6125.
+        if presented.iter().any(|name| name.starts_with("DnsName")) {
+            return Err(refused);
         }
+        let common = common_names(certificate);
+        let fits = |name| common.iter().any(|common| is_called(name, common));
+        if self.names.iter().any(fits) {
+            return Ok(());
+        }
+        presented.extend(common);
+        Err(refused)
     }
 }
 
