@@ -453,6 +453,18 @@ fn a_name_server_that_never_answers_for_ipv6_holds_nothing_up() {
     assert_registers(&redis, &shim);
 }
 
+/// RFC 4074: some name servers say of one kind of address that there is no such name at all.
+#[test]
+fn a_name_that_is_denied_for_one_kind_of_address_may_have_another() {
+    let redis = Redis::with(["--bind", "::1"]);
+    let server = net::name_server(|question| {
+        let ipv6 = || Answer::Address(Ipv6Addr::LOCALHOST.into());
+        Some(if question.ipv6 { ipv6() } else { Answer::Code(3) })
+    });
+    let shim = extractor(format!("redis://redis.test:{}", redis.port)).inside(asking(server, ""));
+    assert_registers(&redis, &shim);
+}
+
 #[test]
 fn a_name_with_two_addresses_is_tried_at_both() {
     let redis = Redis::with(["--bind", "::1"]);

@@ -9,7 +9,7 @@ use nix::libc;
 
 use crate::common::net::{Chunk, Server};
 use crate::common::proxy::{Behaviour, Proxy};
-use crate::common::{Ended, Redis, Running, SHA, Shim, eventually, kill};
+use crate::common::{Ended, Redis, Running, SHA, Sandbox, Shim, eventually, kill};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 /// What an end may take beside the goodbye's second.
@@ -91,6 +91,36 @@ fn a_heartbeat_that_a_stopped_redis_reads_after_the_end_brings_nothing_back() {
     assert!(proxy.conversation(before)[1].is_empty(), "it was answered");
     kill(redis.pid(), libc::SIGCONT);
     nothing_is_left(&redis).unwrap();
+}
+
+/// An attempt that was given up at one address may be read after the goodbye at the other.
+#[test]
+fn two_addresses_of_a_stopped_redis_bring_nothing_back_and_hear_one_goodbye() {
+    let redis = Redis::with(["--bind", "127.0.0.1 ::1"]);
+    let hosts = Sandbox::new().over("/etc/hosts", "127.0.0.1 dual\n::1 dual\n");
+    let shim = Shim::run(["orphans", "0"])
+        .env("GIT_SHA", SHA)
+        .registers("extractor", format!("redis://dual:{}", redis.port))
+        .env("VERSION_GUARD_HEARTBEAT", "300ms")
+        .inside(hosts)
+        .ready();
+    eventually("a registration", || (traces(&redis).len() == 2).then_some(()));
+    kill(redis.pid(), libc::SIGSTOP);
+    let pid = shim.pid();
+    let is_to_redis = |end: std::io::Result<std::fs::DirEntry>| {
+        let target = std::fs::read_link(end.ok()?.path()).ok()?;
+        target.to_string_lossy().starts_with("socket:").then_some(())
+    };
+    let sockets = || {
+        let all = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
+        all.filter_map(is_to_redis).count()
+    };
+    let first = eventually("a heartbeat", || Some(sockets()).filter(|count| *count > 2));
+    eventually("another address", || (sockets() > first).then_some(()));
+    ends_in_time(shim);
+    kill(redis.pid(), libc::SIGCONT);
+    nothing_is_left(&redis).unwrap();
+    assert!(["0", "1"].contains(&redis.cli(["LLEN", "fiskai:worker:extractor:left"]).as_str()));
 }
 
 /// That the worker was asked to stop is news, which the shim tells at once.
