@@ -208,4 +208,13 @@ mod tests {
             assert_eq!(shown.strip_prefix("signal ").unwrap_or(&shown).parse(), Ok(signal));
         });
     }
+
+    #[test]
+    fn a_signal_is_read_back_from_the_name_that_is_shown() {
+        for number in 1..=64 {
+            let shown = Signal(number).to_string();
+            let name = shown.strip_prefix("signal ").unwrap_or(&shown);
+            assert_eq!(name.parse(), Ok(Signal(number)));
+        }
+    }
 }

@@ -253,8 +253,11 @@ mod tests {
     #[test]
     fn any_manifest_is_read_up_to_its_first_odd_line() {
         const DIGEST: &str = "abABabababababababababababababababababababababababababababababab";
+        const LINE: &str =
+            "0000000000000000000000000000000000000000000000000000000000000000  /app\n";
         let pieces = &[
-            DIGEST, "  ", " *", "/app", "/", "\\", "\\n", "\\\\", "\n", "\r", "\0", ".", "..", "b",
+            LINE, DIGEST, "  ", " *", "/app", "/", "\\", "\\n", "\\\\", "\n", "\r", "\0", ".",
+            "..", "b",
         ];
         bolero::check!().with_generator(pieces::bytes(pieces)).for_each(|text: &Vec<u8>| {
             let (entries, _) = all(text);

@@ -36,8 +36,8 @@ fn any_words_of_a_server_are_told_without_the_password() {
     ];
     let parts = (pieces::text(WORDS), pieces::text(&["qxzk", "wvjg", "-", "é", "x", "\u{1}"]));
     bolero::check!().with_generator(parts).for_each(|(words, password): &(String, String)| {
-        // Of a shorter one nearly every word has a piece in it.
-        if password.len() < 4 {
+        // Of a shorter one nearly every word has a piece in it, and what stands in its place is asterisks.
+        if password.len() < 4 || password.contains('*') {
             return;
         }
         let secret = Some(Secret(password.clone().into_bytes()));

@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::endpoint::Endpoint;
 use super::login::Secret;
+use crate::escape::Escape;
 use crate::pieces;
 
 /// What no other part of a URL has in it.
@@ -166,7 +167,7 @@ fn any_host_that_is_read_stands_in_the_url() {
     ];
     bolero::check!().with_generator(pieces::text(URLS)).for_each(|url: &String| {
         let Ok(endpoint) = url.parse::<Endpoint>() else { return };
-        let shown = endpoint.to_string();
+        let (url, shown) = (Escape(url).to_string(), endpoint.to_string());
         if shown.starts_with('/') {
             return;
         }
