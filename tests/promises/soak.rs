@@ -27,8 +27,9 @@ const MEMORY_MARGIN: u64 = 512;
 /// What a start and an end may take on a machine that is busy, whatever Redis does: a second of each is
 /// for Redis.
 const PROMPT: Duration = Duration::from_secs(5);
-/// Descriptors that an attempt in hand holds.
-const IN_HAND: usize = 4;
+/// Descriptors that an attempt in hand holds, and those of four attempts before it that owe replies: they
+/// are kept for the goodbye.
+const IN_HAND: usize = 4 + 4;
 
 /// What a shim holds.
 #[derive(Debug, Clone, Copy)]
