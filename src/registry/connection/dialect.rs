@@ -60,35 +60,6 @@ pub fn database(text: &str) -> Result<u32, &'static str> {
     if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| NO_DATABASE) }
 }
 
-/// Whether an option of a URL is understood, or known not to concern a shim.
-pub fn is_known(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    OURS.contains(&name.as_str()) || NOT_OURS.contains(&name.as_str())
-}
-
-const OURS: [&str; 20] = [
-    "db",
-    "database",
-    "virtualdb",
-    "user",
-    "username",
-    "pass",
-    "password",
-    "ssl",
-    "tls",
-    "usessl",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "insecure",
-    "sentinelusername",
-    "sentinel_username",
-    "sentinelpassword",
-    "sentinel_password",
-];
-
 impl Endpoint {
     fn at_sentinels(&mut self, change: impl Fn(&mut Login)) {
         if let Place::Sentinels { login, .. } = &mut self.place {
@@ -96,52 +67,54 @@ impl Endpoint {
         }
     }
 
-    /// Takes one option into account.
+    /// Takes one option into account, and tells whether it is understood, or known not to concern a shim.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn heed(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+    pub fn heed(&mut self, name: &str, value: &str) -> Result<bool, &'static str> {
         let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "");
         let file = Some(PathBuf::from(value));
-        if value.is_empty() && !matches!(name, "ssl" | "tls" | "useSsl" | "insecure") {
-            // What a template has not filled in.
-            return Ok(());
-        }
+        let secret = || Secret(value.as_bytes().to_vec());
         match name.to_ascii_lowercase().as_str() {
-            "db" | "database" | "virtualdb" => self.login.database = database(value)?,
-            "user" | "username" => self.login.user = Some(value.to_owned()),
-            "pass" | "password" => {
-                self.login.password = Some(Secret(value.as_bytes().to_vec()));
-            }
-            "sentinelusername" | "sentinel_username" => {
-                self.at_sentinels(|login| login.user = Some(value.to_owned()));
-            }
-            "sentinelpassword" | "sentinel_password" => self.at_sentinels(|login| {
-                login.password = Some(Secret(value.as_bytes().to_vec()));
-            }),
             "ssl" | "tls" | "usessl" if on => self.tls = true,
             "ssl" | "tls" | "usessl" if self.tls => {
                 self.odd.push("asks for TLS and for none: it is used".into());
             }
+            "insecure" if on => return Err(INSECURE),
+            "ssl" | "tls" | "usessl" | "insecure" => {}
+            // What a template has not filled in.
+            "db" | "database" | "virtualdb" | "user" | "username" | "pass" | "password"
+            | "sentinelusername" | "sentinel_username" | "sentinelpassword"
+            | "sentinel_password" | "ssl_ca_certs" | "ssl_certfile" | "ssl_keyfile"
+            | "ssl_cert_reqs" | "ssl_check_hostname"
+                if value.is_empty() => {}
+            "db" | "database" | "virtualdb" => self.login.database = database(value)?,
+            "user" | "username" => self.login.user = Some(value.to_owned()),
+            "pass" | "password" => self.login.password = Some(secret()),
+            "sentinelusername" | "sentinel_username" => {
+                self.at_sentinels(|login| login.user = Some(value.to_owned()));
+            }
+            "sentinelpassword" | "sentinel_password" => {
+                self.at_sentinels(|login| login.password = Some(secret()));
+            }
             "ssl_ca_certs" => self.files.ca = file,
             "ssl_certfile" => self.files.cert = file,
             "ssl_keyfile" => self.files.key = file,
-            "insecure" if on => return Err(INSECURE),
-            "ssl" | "tls" | "usessl" | "insecure" => {}
             "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
             "ssl_check_hostname" if on => {}
             "ssl_cert_reqs" | "ssl_check_hostname" => self.odd.push(format!(
                 "asks with {name} for a server that is not checked: it is checked all the same"
             )),
-            known if NOT_OURS.contains(&known) => {}
-            // No more of it than what looks like a name.
-            other => {
-                let looks_like_one = other.len() <= 32
-                    && other.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                let name = if looks_like_one { name } else { "of another kind" };
-                self.odd.push(format!("has an option that is not known here: {name}"));
-            }
+            other => return Ok(NOT_OURS.contains(&other)),
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// That nobody here knows an option, with no more of it than what looks like a name.
+pub fn unknown(name: &str) -> String {
+    let looks_like_one =
+        name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let name = if looks_like_one { name } else { "of another kind" };
+    format!("has an option that is not known here: {name}")
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded::parse as pairs;
 
-use super::dialect::{INSECURE, database, is_known};
+use super::dialect::{INSECURE, database, unknown};
 use super::endpoint::{CertificateFiles, Endpoint, Host, Place};
 use super::login::{Login, Secret};
 use crate::clean::clean;
@@ -59,12 +59,11 @@ impl FromStr for Endpoint {
         }
         let mut is_behind_a_password = false;
         for (name, value) in pairs(parts.query.as_bytes()) {
-            // It may be a piece of the password.
-            if is_behind_a_password && !is_known(&name) {
-                endpoint.odd.push(NO_OPTION.into());
-                continue;
+            if !endpoint.heed(&name, &value)? {
+                // It may be a piece of the password.
+                let told = if is_behind_a_password { NO_OPTION.into() } else { unknown(&name) };
+                endpoint.odd.push(told);
             }
-            endpoint.heed(&name, &value)?;
             is_behind_a_password |=
                 ["pass", "password"].contains(&name.to_ascii_lowercase().as_str());
         }
@@ -267,6 +266,7 @@ mod tests {
             "redis+ssl://h",
             "redis://h?ssl=true",
             "redis://h?tls=1",
+            "redis://h?SSL=",
             "rediss://h?ssl_cert_reqs=required",
         ] {
             assert_eq!(read(url), read("rediss://h"), "{url}");
@@ -328,6 +328,7 @@ mod tests {
     fn what_does_not_count_is_named() {
         for (url, named) in [
             ("redis://h?foo=1", "foo"),
+            ("redis://h?foo", "foo"),
             ("rediss://h?ssl_cert_reqs=none", "checked all the same"),
             ("rediss://h?ssl=false", "is used"),
             ("redis://h#main", "'#'"),
