@@ -16,6 +16,7 @@ use crate::registry::{
 use crate::system::environment::Environment;
 use crate::verify::CannotAsk;
 
+use super::access::access;
 use super::interrupt::end_on_signals;
 
 /// What a Redis user needs for it.
@@ -28,10 +29,7 @@ const COMMANDS: &str = "+multi +exec +hset +hdel +del +hgetall +time +cluster|sl
 pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
     let git_sha = options.git_sha.as_deref().map(whole).transpose()?;
-    let redis = config::redis(environment, &options.keys);
-    let redis = redis.map_err(|reason| CannotAsk::NoRedis { reason })?;
-    redis.odd().iter().for_each(|odd| warn!("{odd}"));
-    let mut session = Session::new(redis);
+    let mut session = Session::new(access(environment, &options.keys)?);
     let of: Vec<WorkerType> = options.types.iter().flat_map(|List(types)| types.clone()).collect();
     let by = options.by.clone().unwrap_or_else(|| config::user_and_host(environment));
     let prefix = &options.keys.prefix;

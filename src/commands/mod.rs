@@ -1,5 +1,6 @@
 //! The commands: each one's effects, in order. Only this floor knows several rooms.
 
+mod access;
 mod announce;
 mod check;
 mod expect;

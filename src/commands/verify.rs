@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use super::access::access;
 use super::interrupt::end_on_signals;
 use crate::cli::{self, List};
 use crate::config;
@@ -38,9 +39,7 @@ const MIN_READING: Duration = Duration::from_secs(1);
 pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
     let expected = expected(options, environment)?;
-    let redis = config::redis(environment, &options.keys);
-    let redis = redis.map_err(|reason| CannotAsk::NoRedis { reason })?;
-    redis.odd().iter().for_each(|odd| warn!("{odd}"));
+    let redis = access(environment, &options.keys)?;
     let registry = Registry {
         session: Mutex::new(Session::new(redis.with_max_reply_bytes(MAX_REPLY_BYTES))),
         key_prefix: options.keys.prefix.clone(),

@@ -1,10 +1,10 @@
 //! Records that a Redis short of memory has evicted, told from those that have expired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redis::cmd;
 
-use super::batch::value;
+use super::batch::{Replies, value};
 use super::connection::ConnectionError;
 use super::fleet::{Complaint, EscapedText};
 use super::key::{KeyPrefix, instance_key, score_in_ms, type_and_id};
@@ -15,41 +15,40 @@ use super::session::Session;
 /// What a shim says between two signs of life where nothing else is known of its type, in ms.
 const USUAL_HEARTBEAT_MS: u64 = 30_000;
 
-/// Whether each of those without a record, which were last seen then, was robbed of it by a Redis that
-/// evicts keys: it can't have expired yet.
-pub async fn evicted(
+/// Those of the members without a record, which were last seen then, that were robbed of it by a Redis
+/// that evicts keys: it can't have expired yet.
+pub async fn evicted<'m>(
     redis: &mut Session,
     prefix: &KeyPrefix,
     types: &BTreeMap<Vec<u8>, Type>,
-    missing: &[(&Vec<u8>, f64)],
+    missing: &[(&'m Vec<u8>, f64)],
     now: u64,
-) -> Result<Vec<bool>, ConnectionError> {
-    let is_fresh: Vec<bool> = missing
-        .iter()
-        .map(|(member, score)| {
-            let known = types.get(type_and_id(member).0);
-            let life = known.and_then(|known| known.heartbeat).unwrap_or(USUAL_HEARTBEAT_MS);
-            now.saturating_sub(score_in_ms(*score)) < life.saturating_mul(HEARTBEATS.into())
-        })
-        .collect();
-    if !is_fresh.contains(&true) {
-        return Ok(is_fresh);
+) -> Result<BTreeSet<&'m Vec<u8>>, ConnectionError> {
+    let is_fresh = |(member, score): &&(&Vec<u8>, f64)| {
+        let known = types.get(type_and_id(member).0);
+        let life = known.and_then(|known| known.heartbeat).unwrap_or(USUAL_HEARTBEAT_MS);
+        now.saturating_sub(score_in_ms(*score)) < life.saturating_mul(HEARTBEATS.into())
+    };
+    let fresh: Vec<&Vec<u8>> = missing.iter().filter(is_fresh).map(|(member, _)| *member).collect();
+    if fresh.is_empty() {
+        return Ok(BTreeSet::new());
     }
     // The key names the node that held it; without leave to ask it, nothing is known to be evicted.
-    let batches = missing
+    let batches = fresh
         .iter()
-        .map(|(member, _)| {
+        .map(|member| {
             let (worker_type, id) = type_and_id(member);
             let key = instance_key(prefix, worker_type, id);
             vec![cmd("PTTL").arg(key).clone(), cmd("INFO").arg("stats").clone()]
         })
         .collect();
     let replies = redis.send(batches).await?;
-    let has_evicted = replies.iter().map(|reply| match reply {
+    let has_evicted = |reply: &Replies| match reply {
         Ok(replies) => value(replies.get(1)).is_ok_and(|stats: String| evicts(&stats)),
         Err(_) => false,
-    });
-    Ok(has_evicted.zip(is_fresh).map(|(evicts, is_fresh)| evicts && is_fresh).collect())
+    };
+    let both = fresh.into_iter().zip(&replies).filter(|(_, reply)| has_evicted(reply));
+    Ok(both.map(|(member, _)| member).collect())
 }
 
 /// Whether Redis says that it has evicted any key.

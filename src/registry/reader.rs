@@ -153,9 +153,9 @@ impl Reader<'_> {
         }
         let evicted =
             evicted(self.redis, self.prefix, &self.types, &missing, self.fleet.read_at).await?;
-        for ((member, score), evicted) in missing.into_iter().zip(evicted) {
-            let record = evicted.then(StoredRecord::default);
-            if evicted {
+        for (member, score) in missing {
+            let record = evicted.contains(member).then(StoredRecord::default);
+            if record.is_some() {
                 self.fleet.complaints.push(complaint(type_and_id(member).0));
             }
             self.take(member, Some(&score), record);
