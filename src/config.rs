@@ -105,14 +105,15 @@ pub fn expectation(environment: &Environment, policy: cli::Policy) -> Result<Exp
 pub const EXPECTED_TWICE: &str =
     "EXPECTED_GIT_SHA is set beside EXPECTED_GIT_SHA_FILE, which counts";
 
-/// A file that holds a value, and can't be read.
+/// The file that should hold the expected SHA, and does not.
 #[derive(Debug, Error)]
-#[error("{variable} is '{}': {reason}. Expected a file with {wanted}", Escape(path))]
+#[error(
+    "EXPECTED_GIT_SHA_FILE is '{}': {reason}. Expected a file with the SHA that is expected",
+    Escape(path)
+)]
 pub struct BadFile {
-    variable: &'static str,
     path: String,
     reason: String,
-    wanted: &'static str,
 }
 
 /// The SHA that the deployment expects, by `EXPECTED_GIT_SHA_FILE` or `EXPECTED_GIT_SHA`; and whether both
@@ -121,17 +122,11 @@ pub struct BadFile {
 /// # Errors
 /// That the file can't be read.
 pub fn expected_sha(environment: &Environment) -> Result<(Option<String>, bool), BadFile> {
-    const FILE: &str = "EXPECTED_GIT_SHA_FILE";
     let some = |text: &str| Some(clean(text).to_owned()).filter(|text| !text.is_empty());
     let of = |name| some(&environment.get(name).unwrap_or_default().to_string_lossy());
     let git_sha = of("EXPECTED_GIT_SHA");
-    let Some(path) = of(FILE) else { return Ok((git_sha, false)) };
-    let unusable = |reason| BadFile {
-        variable: FILE,
-        path: path.clone(),
-        reason,
-        wanted: "the SHA that is expected",
-    };
+    let Some(path) = of("EXPECTED_GIT_SHA_FILE") else { return Ok((git_sha, false)) };
+    let unusable = |reason| BadFile { path: path.clone(), reason };
     let bytes = read_small(Path::new(&path), MAX_VALUE_BYTES)
         .map_err(|error| unusable(error.to_string()))?;
     let text = String::from_utf8_lossy(&bytes);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::pending;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::batch::Batch;
-use super::connection::{Access, ConnectionError, Contacts, Dialer, Endpoint, Login, Node, Stage};
+use super::connection::{
+    Access, ConnectionError, Contacts, Dialer, Endpoint, Login, Node, Stage, Trust,
+};
 
 /// What commands may take to be written that nobody waits for.
 const POST_LIMIT: Duration = Duration::from_millis(50);
@@ -30,6 +33,8 @@ pub struct Session {
     stage: Cell<Stage>,
     /// The endpoint of the attempt in hand.
     endpoint: Option<Endpoint>,
+    /// Whom to trust there, with TLS.
+    trust: Option<Arc<Trust>>,
     pub(super) login: Login,
     /// Open connections to the nodes that have been asked so far. Of an attempt that was cancelled or
     /// took too long, they stay until the next one.
@@ -55,6 +60,7 @@ impl Session {
             access,
             stage,
             endpoint: None,
+            trust: None,
             login: Login::default(),
             nodes: Vec::new(),
             abandoned: Vec::new(),
@@ -127,10 +133,8 @@ impl Session {
     fn prepare(&mut self) -> Result<(), ConnectionError> {
         self.stage.set(Stage::Resolving);
         let endpoint = self.access.endpoint()?;
-        if endpoint.tls {
-            // Also where nobody listens yet: the files are there now.
-            self.access.trust(&endpoint)?;
-        }
+        // Also where nobody listens yet: the files are there now.
+        self.trust = endpoint.tls.then(|| self.access.trust(&endpoint)).transpose()?;
         self.login = endpoint.login.clone();
         if self.has_no_users {
             self.login.user = None;
@@ -205,7 +209,13 @@ impl Session {
 
     pub(super) fn dialer(&self) -> Result<Dialer<'_>, ConnectionError> {
         let endpoint = self.endpoint.as_ref().ok_or(ConnectionError::Redirected)?;
-        Ok(Dialer { access: &self.access, endpoint, stage: &self.stage, turn: self.turn })
+        Ok(Dialer {
+            endpoint,
+            trust: self.trust.as_ref(),
+            max_reply_bytes: self.access.max_reply_bytes,
+            stage: &self.stage,
+            turn: self.turn,
+        })
     }
 
     /// Whether a Redis that lacks a command is a Sentinel.
@@ -236,7 +246,7 @@ impl Session {
     ) -> Result<Vec<Value>, ConnectionError> {
         let Some(node) = self.nodes.get_mut(node) else { return Err(ConnectionError::Redirected) };
         let replies = node.exchange(commands, &mut self.login).await;
-        self.has_been_answered |= node.has_answered;
+        self.has_been_answered |= node.has_answered();
         let known = self.endpoint.as_ref().and_then(|endpoint| endpoint.login.user.as_ref());
         self.has_no_users |= known.is_some() && self.login.user.is_none();
         if let Some(it_does_so) = node.note.take()

@@ -33,8 +33,7 @@ impl Task {
     fn run(self, mut channel: UnixStream) {
         block_all();
         // Nothing outside hears of this run before the supervisor has all its signals blocked again.
-        let told = channel.read_exact(&mut [0]).and_then(|()| channel.set_nonblocking(true));
-        if told.is_err() {
+        if channel.read_exact(&mut [0]).is_err() {
             return;
         }
         // A panic is logged as any other line, and the instance is registered anew: it must neither end

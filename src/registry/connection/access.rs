@@ -24,7 +24,7 @@ pub struct Access {
     source: Source,
     files: CertificateFiles,
     /// What is read from one connection at most, in bytes.
-    pub(super) max_reply_bytes: u64,
+    pub max_reply_bytes: u64,
     /// Where it was when this was last known, without user and password.
     shown: RefCell<String>,
     /// Whether a REDIS_URL is set beside the file that counts.
@@ -49,10 +49,7 @@ impl Access {
     /// By the URL in this file, whatever stands there when it is needed.
     pub fn by_file(path: PathBuf, overrides_url: bool, files: CertificateFiles) -> Self {
         let shown = format!("the place that {} names", Escape(&path.display().to_string()));
-        let access = Self { overrides_url, ..Self::new(Source::File(path), files, shown) };
-        // That it can't be read yet is told where it is needed.
-        let _ = access.endpoint();
-        access
+        Self { overrides_url, ..Self::new(Source::File(path), files, shown) }
     }
 
     fn new(source: Source, files: CertificateFiles, shown: String) -> Self {
@@ -71,7 +68,8 @@ impl Access {
         Self { max_reply_bytes, ..self }
     }
 
-    /// What of the URL doesn't count, as sentences.
+    /// What of the URL doesn't count, as sentences. By a file, this is where it is first read; that it can't
+    /// be is told where it is needed.
     pub fn odd(&self) -> Vec<String> {
         let of_url = self.endpoint().map(|endpoint| endpoint.odd).unwrap_or_default();
         let twice = self.overrides_url.then(|| "is set beside REDIS_URL_FILE, which counts".into());

@@ -9,12 +9,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
-use hickory_net::proto::rr::Name;
-use hickory_net::proto::rr::RecordType;
+use hickory_net::proto::rr::{Name, RecordType};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use super::access::Access;
 use super::endpoint::{Endpoint, Host, Place};
 use super::error::{ConnectionError, Stage};
 use super::name_servers::Answer;
@@ -78,8 +76,11 @@ impl Contacts {
 
 /// What it takes to connect.
 pub struct Dialer<'a> {
-    pub access: &'a Access,
     pub endpoint: &'a Endpoint,
+    /// With TLS, whom to trust.
+    pub trust: Option<&'a Arc<Trust>>,
+    /// What is read from one connection at most, in bytes.
+    pub max_reply_bytes: u64,
     pub stage: &'a Cell<Stage>,
     /// Which of the hosts and addresses to begin with.
     pub turn: usize,
@@ -96,7 +97,7 @@ impl Dialer<'_> {
                 self.stage.set(Stage::Connecting);
                 let stream = UnixStream::connect(path).await.map_err(ConnectionError::Connect)?;
                 let here = Host { name: "127.0.0.1".into(), port: 0 };
-                Ok(self.node(here, Box::new(stream), None))
+                Ok(self.node(here, Box::new(stream)))
             }
             Place::Hosts(hosts) => self.dial_any(hosts, contacts).await,
             Place::Sentinels { hosts, master, login } => {
@@ -143,22 +144,21 @@ impl Dialer<'_> {
         contacts.set_tried(&contact);
         // A transaction is one write; waiting for more of it would only cost time.
         let _ = stream.set_nodelay(true);
-        if !self.endpoint.tls {
-            return Ok(self.node(contact.host, Box::new(stream), None));
-        }
+        let Some(trust) = self.trust else {
+            return Ok(self.node(contact.host, Box::new(stream)));
+        };
         self.stage.set(Stage::Tls);
-        let trust = self.access.trust(self.endpoint)?;
         // A node announces its address; the certificate may have the name that the URL has.
         let own = contact.host.name.as_str();
         let configured = self.endpoint.names().filter(|_| own.parse::<IpAddr>().is_ok());
         let names: Vec<&str> = [own].into_iter().chain(configured).collect();
         let stream = trust.agree(stream, &names).await?;
-        Ok(self.node(contact.host, Box::new(stream), Some(trust)))
+        Ok(self.node(contact.host, Box::new(stream)))
     }
 
-    fn node(&self, host: Host, stream: Box<dyn Stream>, trust: Option<Arc<Trust>>) -> Node {
+    fn node(&self, host: Host, stream: Box<dyn Stream>) -> Node {
         self.stage.set(Stage::Talking);
-        Node::new(host, stream, trust, self.access.max_reply_bytes)
+        Node::new(host, stream, self.trust.cloned(), self.max_reply_bytes)
     }
 
     /// The first connection to a host, by whatever it is called.

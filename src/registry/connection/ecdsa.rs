@@ -56,36 +56,11 @@ macro_rules! ecdsa {
     };
 }
 
-const P521_SHA256: Algorithm = &Ecdsa {
-    key: ECDSA_P521,
-    signature: ECDSA_SHA256,
-    digest: &digest::SHA256,
-    verify: ecdsa!(p521),
-};
-const P521_SHA384: Algorithm = &Ecdsa {
-    key: ECDSA_P521,
-    signature: ECDSA_SHA384,
-    digest: &digest::SHA384,
-    verify: ecdsa!(p521),
-};
-const P521_SHA512: Algorithm = &Ecdsa {
-    key: ECDSA_P521,
-    signature: ECDSA_SHA512,
-    digest: &digest::SHA512,
-    verify: ecdsa!(p521),
-};
-const P384_SHA512: Algorithm = &Ecdsa {
-    key: ECDSA_P384,
-    signature: ECDSA_SHA512,
-    digest: &digest::SHA512,
-    verify: ecdsa!(p384),
-};
-const P256_SHA512: Algorithm = &Ecdsa {
-    key: ECDSA_P256,
-    signature: ECDSA_SHA512,
-    digest: &digest::SHA512,
-    verify: ecdsa!(p256),
-};
+const P521_SHA256: Algorithm = &Ecdsa::new(ECDSA_P521, ECDSA_SHA256, &digest::SHA256, ecdsa!(p521));
+const P521_SHA384: Algorithm = &Ecdsa::new(ECDSA_P521, ECDSA_SHA384, &digest::SHA384, ecdsa!(p521));
+const P521_SHA512: Algorithm = &Ecdsa::new(ECDSA_P521, ECDSA_SHA512, &digest::SHA512, ecdsa!(p521));
+const P384_SHA512: Algorithm = &Ecdsa::new(ECDSA_P384, ECDSA_SHA512, &digest::SHA512, ecdsa!(p384));
+const P256_SHA512: Algorithm = &Ecdsa::new(ECDSA_P256, ECDSA_SHA512, &digest::SHA512, ecdsa!(p256));
 
 /// Takes the key, the digest and the signature.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Result<(), Error>;
@@ -96,6 +71,17 @@ struct Ecdsa {
     signature: AlgorithmIdentifier,
     digest: &'static digest::Algorithm,
     verify: Verify,
+}
+
+impl Ecdsa {
+    const fn new(
+        key: AlgorithmIdentifier,
+        signature: AlgorithmIdentifier,
+        digest: &'static digest::Algorithm,
+        verify: Verify,
+    ) -> Self {
+        Self { key, signature, digest, verify }
+    }
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {

@@ -30,3 +30,4 @@ pub use endpoint::{CertificateFiles, Endpoint, Host};
 pub use error::{ConnectionError, Stage};
 pub use login::Login;
 pub use node::Node;
+pub use tls::Trust;

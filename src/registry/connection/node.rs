@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -20,8 +20,6 @@ pub struct Node {
     /// With TLS, what explains its errors.
     trust: Option<Arc<Trust>>,
     is_logged_in: bool,
-    /// Whether any reply has come.
-    pub has_answered: bool,
     /// That the login came to nothing, as the rest of a sentence about the server.
     pub note: Option<&'static str>,
 }
@@ -38,7 +36,6 @@ impl Node {
             connection: Connection::new(stream, max_reply_bytes),
             trust,
             is_logged_in: false,
-            has_answered: false,
             note: None,
         }
     }
@@ -60,25 +57,20 @@ impl Node {
             // What follows a refused login need not be waited for.
             let is_over = |replies: &[Value]| is_refused(login, &first, replies);
             let (mut replies, error) = self.connection.exchange_until(all, is_over).await;
-            self.has_answered |= !replies.is_empty();
             let rest = replies.split_off(first.len().min(replies.len()));
+            // Where the login has come to nothing all the same.
+            let was_done = rest.first().is_some_and(|reply| !is_error(reply));
             let mut of_login = replies.iter();
             if login.password.is_some() {
                 match login.answer(of_login.next()) {
-                    // It asks for no password, either: what followed was done.
-                    Answer::NoUsers if rest.first().is_some_and(|reply| !is_error(reply)) => {
-                        login.user = None;
-                        self.note = Some("asks for no password, and REDIS_URL has one");
-                    }
-                    Answer::NoUsers => {
+                    Answer::NoUsers if !was_done => {
                         login.user = None;
                         continue;
                     }
-                    Answer::Needless => {
+                    Answer::NoUsers | Answer::Needless => {
                         self.note = Some("asks for no password, and REDIS_URL has one");
                     }
-                    // The login came to nothing, and what followed it was done.
-                    Answer::Refused if rest.first().is_some_and(|reply| !is_error(reply)) => {
+                    Answer::Refused if was_done => {
                         self.note = Some("refuses the login and lets everybody in");
                     }
                     Answer::Refused | Answer::Welcome => of_login = replies.iter(),
@@ -93,13 +85,17 @@ impl Node {
             }
         }
         let (replies, error) = self.connection.exchange(commands.iter().copied()).await;
-        self.has_answered |= !replies.is_empty();
         self.whole(replies, error, login)
     }
 
     /// Whether a reply is owed, whose command may still be done.
     pub fn is_owed(&self) -> bool {
         self.connection.is_owed()
+    }
+
+    /// Whether any reply has come.
+    pub fn has_answered(&self) -> bool {
+        self.connection.heard().load(Ordering::Relaxed)
     }
 
     /// What becomes true with the first reply.
@@ -129,7 +125,7 @@ impl Node {
         let hangs_up =
             matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
         Err(match error.kind() {
-            _ if self.has_answered => ConnectionError::Broken(error),
+            _ if self.has_answered() => ConnectionError::Broken(error),
             io::ErrorKind::InvalidData => ConnectionError::NoRedis,
             _ if hangs_up && self.trust.is_none() => ConnectionError::Closed,
             _ => ConnectionError::Broken(error),
