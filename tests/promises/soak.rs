@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -292,8 +292,11 @@ impl Soak {
         verify.env("EXPECTED_GIT_SHA", SHA).options(options).output()
     }
 
-    /// The ids of all that run what they should, once that is the whole fleet.
+    /// The ids of all that run what they should, once that is the whole fleet. Each must have been seen
+    /// since: what a shim has sent before it was killed may arrive late, and looks alive for three
+    /// heartbeats.
     fn whole_fleet(&self) -> Vec<String> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
         let mut last = String::new();
         let found = crate::common::within(Duration::from_secs(30), "the whole fleet", || {
             let verdict = self.verify();
@@ -305,7 +308,13 @@ impl Soak {
                 .flatten()
                 .filter_map(|instance| Some(instance["id"].as_str()?.to_owned()))
                 .collect();
-            (verdict.code == 0 && ids.len() == SHIMS).then_some(ids)
+            let scores = self.redis.scores(INDEX);
+            let is_seen = |id: &String| {
+                let mut own = scores.iter().filter(|(member, _)| member.ends_with(id.as_str()));
+                own.any(|(_, seen)| u128::from(*seen) >= since)
+            };
+            let is_whole = verdict.code == 0 && ids.len() == SHIMS && ids.iter().all(is_seen);
+            is_whole.then_some(ids)
         });
         found.unwrap_or_else(|reason| panic!("{reason}: {last}"))
     }
