@@ -20,6 +20,7 @@ mod exit;
 mod input;
 mod log;
 mod output;
+mod runner;
 mod system;
 
 #[cfg(test)]
