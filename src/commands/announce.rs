@@ -33,6 +33,9 @@ pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, ver
             Finding::Passed(_) | Finding::Off(_) => {}
         }
     }
+    for remark in verdict.remarks() {
+        warn!(guard = "tsx", "{remark}");
+    }
     announce_production(identity, expectation, verdict);
     if verdict.lets_start() && identity.is_no_commit() {
         let git_sha = identity.git_sha.to_string();
@@ -96,7 +99,8 @@ fn announce_refusal(violation: &Violation) {
         guard = violation.guard(),
         image_sha = violation.image_sha(),
         expected_sha = violation.expected_sha(),
-        argument = violation.argument(),
+        runner = violation.runner(),
+        chain = violation.chain(),
         reason = violation.reason(),
         differences = violation.differences(),
         "{}",

@@ -5,6 +5,7 @@ mod announce;
 mod check;
 mod expect;
 mod interrupt;
+mod reading;
 mod run;
 mod seal;
 mod usage;

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use tracing::{error, warn};
 
 use super::announce::{announce_overtaken, announce_start, announce_verdict};
+use super::reading::read_command;
 use crate::cli;
 use crate::config::Config;
 use crate::exit::{Exit, code_of};
@@ -57,7 +58,8 @@ fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<(), Exit>
         Some(code) => Some(inspect_code(code, supervisor)?),
         None => None,
     };
-    let verdict = Verdict::new(identity, expectation, &worker.arguments, code.as_ref());
+    let reading = read_command(&worker.arguments, &worker.environment);
+    let verdict = Verdict::new(identity, expectation, Some(&reading), code.as_ref());
     announce_verdict(identity, expectation, &verdict);
     if verdict.lets_start() { Ok(()) } else { Err(Exit::Refused) }
 }

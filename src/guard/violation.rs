@@ -2,14 +2,15 @@
 
 use std::fmt::{self, Write};
 
+use super::command::Run;
 use crate::escape::Escape;
 use crate::image::{Difference, Inspection, abbreviates, meaningful};
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
-    /// Uncompiled code: the first argument that contains `tsx`.
-    Tsx { argument: String },
+    /// Uncompiled code, by a forbidden runner.
+    Tsx { found: Run },
     /// An image without a SHA, and why it has none.
     Unknown { reason: String },
     /// Code of no commit: the image's SHA says that its tree had uncommitted changes.
@@ -52,10 +53,18 @@ impl Violation {
         }
     }
 
-    /// The argument of the worker command that is refused.
-    pub fn argument(&self) -> Option<&str> {
+    /// By which runner the worker's code would run.
+    pub fn runner(&self) -> Option<&'static str> {
         match self {
-            Self::Tsx { argument } => Some(argument),
+            Self::Tsx { found } => Some(found.runner.name()),
+            _ => None,
+        }
+    }
+
+    /// How the worker's command leads there.
+    pub fn chain(&self) -> Option<String> {
+        match self {
+            Self::Tsx { found } => Some(found.shown()),
             _ => None,
         }
     }
@@ -127,9 +136,7 @@ impl fmt::Display for Violation {
     /// What was found, in one line.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Tsx { argument } => {
-                write!(f, "The worker command has the argument {}", Escape(argument))
-            }
+            Self::Tsx { found } => write!(f, "{found}"),
             Self::Unknown { reason } => {
                 write!(f, "The image's SHA is unknown: {}", Escape(reason))
             }
