@@ -92,7 +92,7 @@ impl Runner {
             let rest = specifier.strip_prefix(*package);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        KNOWN.iter().find(|(_, _, packages, _)| packages.iter().any(|name| is_it(&name))).map(first)
+        KNOWN.iter().find(|(_, _, packages, _)| packages.iter().any(is_it)).map(first)
     }
 
     /// The one that a program of this name is.

@@ -142,10 +142,9 @@ mod tests {
         let seal = Seal {
             git_sha: sha.into(),
             build_date: "2026-01-08T12:00:00Z".into(),
-            enforce: None,
             require_expected: true,
-            stop_on_drift: false,
-            code: None,
+            allow_arguments: vec!["tsx-previews".into()],
+            ..Seal::default()
         };
         ImageIdentity::new(Ok(Some(seal)), environment.map(OsStr::new), Some(OsStr::new("today")))
     }
@@ -211,6 +210,8 @@ mod tests {
         let policy = Policy { require_expected: true, ..Policy::NONE };
         assert_eq!(sealed("a1b2c3d", None).policy, policy);
         assert_eq!(sealed("unknown", None).policy, policy);
+        assert_eq!(sealed("a1b2c3d", None).allowed_arguments, ["tsx-previews"]);
+        assert!(unsealed("a1b2c3d").allowed_arguments.is_empty());
         assert!(unsealed("a1b2c3d").policy.is_none());
     }
 
