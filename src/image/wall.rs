@@ -12,9 +12,6 @@ use crate::escape::Escape;
 use crate::input::read_small;
 use crate::runner::{Runner, Runners};
 
-/// What the kernel shows and no image holds, should it be on the root's own file system.
-const OF_THE_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
-
 /// Where Yarn's Plug'n'Play says which packages there are.
 const RESOLUTIONS: [&str; 2] = [".pnp.cjs", ".pnp.data.json"];
 
@@ -47,29 +44,18 @@ impl fmt::Display for Place {
 }
 
 /// Every place on the root's file system, in the order of the paths, that holds a package of one of
-/// these runners. No link is followed, but for the question whether it leads to a package that
-/// stands nowhere else.
+/// these runners: not in /proc and the like, nor in what a build has mounted. No link is followed, but
+/// for the question whether it leads to a package that stands nowhere else.
 pub fn packages_of(runners: Runners) -> Vec<Place> {
     let packages: Vec<Package> =
         runners.iter().flat_map(Runner::packages).map(|name| Package::new(name)).collect();
-    let mut places = Vec::new();
-    let mut entries =
-        WalkDir::new("/").same_file_system(true).sort_by_file_name().into_iter().filter_entry(
-            |entry| !OF_THE_KERNEL.iter().any(|path| entry.path() == Path::new(path)),
-        );
-    while let Some(entry) = entries.next() {
-        match entry {
-            Ok(entry) => {
-                let found = look_at(&entry, &packages);
-                if entry.file_type().is_dir() && !found.is_empty() {
-                    entries.skip_current_dir();
-                }
-                places.extend(found);
-            }
-            Err(error) => places.extend(unsearched(error)),
-        }
-    }
-    places
+    // No folder is skipped: of one that is mounted, walkdir would skip what stands behind it.
+    let entries = WalkDir::new("/").same_file_system(true).sort_by_file_name();
+    let places = entries.into_iter().flat_map(|entry| match entry {
+        Ok(entry) => look_at(&entry, &packages),
+        Err(error) => unsearched(error).into_iter().collect(),
+    });
+    places.collect()
 }
 
 /// What could not be looked at, unless it went away meanwhile.
@@ -101,7 +87,9 @@ fn look_at(entry: &DirEntry, packages: &[Package]) -> Vec<Place> {
             Err(error) => vec![Place { path: path.into(), package: Err(error) }],
         }
     } else if let Some(folder) = package_folder(path) {
-        name_in(path).map_or_else(Vec::new, |name| at(folder, &|package| package.name == name))
+        let name = name_in(path);
+        let is_it = |package: &Package| name.as_deref() == Some(package.name);
+        at(folder, &|package| is_it(package) && !package.is_folder(folder))
     } else {
         at(path, &|package| package.is_archive(path))
     }

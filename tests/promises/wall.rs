@@ -139,11 +139,15 @@ fn strict_without_a_list_is_a_mistake_that_is_told() {
 
 /// The control is the same folder on the image's own file system.
 #[test]
-fn other_file_systems_are_not_the_image() {
-    let mounted = Image::new().mount("/mnt", "node_modules/tsx").mount("/proc", "node_modules/tsx");
-    assert!(warnings(&mounted, "tsx").is_empty());
-    let own = Image::new().folder("/mnt/node_modules/tsx").folder("/proc/node_modules/tsx");
-    assert_eq!(warnings(&own, "tsx"), [warning("/mnt/node_modules/tsx", "tsx")]);
+fn other_file_systems_are_not_the_image_and_hide_nothing_of_it() {
+    let image = Image::new().folder("/srv/node_modules/tsx");
+    let own = warning("/srv/node_modules/tsx", "tsx");
+    for mounted in ["/mnt", "/dev", "/proc"] {
+        let image = image.clone().mount(mounted, "node_modules/tsx");
+        assert_eq!(warnings(&image, "tsx"), [&*own], "{mounted}");
+    }
+    let both = image.folder("/mnt/node_modules/tsx");
+    assert_eq!(warnings(&both, "tsx"), [warning("/mnt/node_modules/tsx", "tsx"), own]);
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn links_are_not_followed_and_a_package_is_named_once() {
         .link("/srv/node_modules", "/mnt/node_modules")
         .link("/gone/node_modules/tsx", "/nowhere")
         .link("/app/node_modules/tsx", ".pnpm/tsx@4.19.2/node_modules/tsx")
-        .folder(store);
+        .file(&format!("{store}/package.json"), r#"{"name":"tsx"}"#);
     assert_eq!(warnings(&image, "tsx"), [warning(store, "tsx")]);
     let elsewhere = Image::new().folder("/opt/runner").link("/app/node_modules/tsx", "/opt/runner");
     assert_eq!(warnings(&elsewhere, "tsx"), [warning("/app/node_modules/tsx", "tsx")]);
