@@ -15,7 +15,7 @@ use crate::system::signals;
 /// Seals what the options say.
 ///
 /// # Errors
-/// The seal can't be written.
+/// The seal can't be written, or the image is not to be sealed as the options have it.
 pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
     signals::restore_mask();
     let (code, except) = (flat(options.code), flat(options.except));
