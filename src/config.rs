@@ -97,6 +97,8 @@ pub fn expectation(environment: &Environment, policy: cli::Policy) -> Result<Exp
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             stop_on_drift: policy.on_drift == OnDrift::Stop,
+            forbid_runners: policy.forbid_runners,
+            runner_watch: None,
         },
     })
 }
@@ -240,8 +242,12 @@ mod tests {
     }
 
     fn expected(entry: &str) -> Expectation {
-        let policy =
-            cli::Policy { enforce: None, require_expected: false, on_drift: OnDrift::Warn };
+        let policy = cli::Policy {
+            enforce: None,
+            require_expected: false,
+            on_drift: OnDrift::Warn,
+            forbid_runners: None,
+        };
         expectation(&environment(&[entry]), policy).unwrap()
     }
 
@@ -267,14 +273,8 @@ mod tests {
     #[test]
     fn a_sealed_identity_replaces_the_environments_for_the_worker() {
         let before = environment(&["GIT_SHA=x", "A=1", "GIT_SHA=y", "noise"]);
-        let seal = Seal {
-            git_sha: "a1b2c3d".into(),
-            build_date: "today".into(),
-            enforce: None,
-            require_expected: false,
-            stop_on_drift: false,
-            code: None,
-        };
+        let seal =
+            Seal { git_sha: "a1b2c3d".into(), build_date: "today".into(), ..Seal::default() };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
         let after = for_worker(before, &identity);
         assert_eq!(after.get("GIT_SHA"), Some(OsStr::new("a1b2c3d")));

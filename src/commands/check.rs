@@ -12,6 +12,7 @@ use crate::guard::{Expectation, Finding, Production, Reading, Verdict, Violation
 use crate::image::{Difference, Enforce, ImageIdentity, Policy, inspect};
 use crate::log::LogFormat;
 use crate::output;
+use crate::runner::Runners;
 use crate::system::environment::Environment;
 use crate::system::signals;
 use crate::{cli, config};
@@ -58,6 +59,11 @@ struct Output {
     enforce: Option<Enforce>,
     require_expected: bool,
     stop_on_drift: bool,
+    /// What must not run the worker's code, be it by default.
+    forbid_runners: Runners,
+    allowed_arguments: Vec<String>,
+    /// The sealed watch, in milliseconds.
+    runner_watch_ms: Option<u128>,
     #[serde(skip)]
     policy: Policy,
     production: bool,
@@ -118,6 +124,9 @@ impl Output {
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             stop_on_drift: policy.stop_on_drift,
+            forbid_runners: policy.runners(),
+            allowed_arguments: identity.allowed_arguments.clone(),
+            runner_watch_ms: policy.runner_watch.map(|watch| watch.as_millis()),
             policy,
             production: expectation.production.is_production(),
             odd_node_env: match &expectation.production {
@@ -146,6 +155,9 @@ impl fmt::Display for Output {
         }
         writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
         writeln!(f, "Policy:       {}", self.policy)?;
+        for argument in &self.allowed_arguments {
+            writeln!(f, "Allowed:      {} (argument)", Escape(argument))?;
+        }
         writeln!(
             f,
             "Expected SHA: {}",

@@ -220,6 +220,7 @@ mod tests {
             source: Source::Environment,
             overridden: None,
             policy: Policy::default(),
+            allowed_arguments: Vec::new(),
             code: None,
         }
     }
@@ -248,9 +249,8 @@ mod tests {
         Verdict::new(&image, &expectation, Some(&reading(command)), None)
     }
 
-    const ALWAYS: Policy =
-        Policy { enforce: Some(Enforce::Always), require_expected: false, stop_on_drift: false };
-    const EXPECTED: Policy = Policy { enforce: None, require_expected: true, stop_on_drift: false };
+    const ALWAYS: Policy = Policy { enforce: Some(Enforce::Always), ..Policy::NONE };
+    const EXPECTED: Policy = Policy { require_expected: true, ..Policy::NONE };
 
     #[test]
     fn what_is_enforced_always_is_refused_outside_production() {

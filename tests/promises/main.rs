@@ -35,4 +35,5 @@ mod suspension;
 mod terminal;
 mod values;
 mod verify_command;
+mod wall;
 mod worker_start;
