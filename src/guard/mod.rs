@@ -6,7 +6,6 @@ mod production;
 mod violation;
 
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
-use crate::runner::Runners;
 
 pub use command::{Reading, Run, read, shown};
 pub use production::Production;
@@ -172,7 +171,9 @@ impl Evidence<'_> {
     }
 
     fn forbids(&self, run: &Run) -> bool {
-        Runners::USUAL.contains(run.runner)
+        let allowed = &self.identity.allowed_arguments;
+        let is_allowed = run.words.iter().any(|word| allowed.contains(word));
+        self.policy().runners().contains(run.runner) && !is_allowed
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -17,10 +17,8 @@ impl Parser {
         }
         if self.cursor.take("(") {
             let body = self.list()?;
-            return match self.cursor.take(")") {
-                true => Ok(Some(Command::Subshell(Box::new(body)))),
-                false => Err(Unreadable),
-            };
+            let is_closed = self.cursor.take(")");
+            return is_closed.then(|| Some(Command::Subshell(Box::new(body)))).ok_or(Unreadable);
         }
         Ok(Some(if self.take_word("{") {
             let body = self.list()?;
@@ -151,17 +149,16 @@ impl Parser {
                 simple.words.push(Word::text("]]"));
                 return Ok(Command::Simple(simple));
             }
-            match self.cursor.word()? {
-                Some(word) => simple.words.push(word),
-                // Operators, which stand alone here.
-                None => {
-                    let operator = self.cursor.take_while(|character| "&|<>()".contains(character));
-                    if operator.is_empty() {
-                        return Err(Unreadable);
-                    }
-                    simple.words.push(Word::text(&operator));
-                }
+            if let Some(word) = self.cursor.word()? {
+                simple.words.push(word);
+                continue;
             }
+            // Operators, which stand alone here.
+            let operator = self.cursor.take_while(|character| "&|<>()".contains(character));
+            if operator.is_empty() {
+                return Err(Unreadable);
+            }
+            simple.words.push(Word::text(&operator));
         }
     }
 
