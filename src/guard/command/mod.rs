@@ -17,6 +17,7 @@ mod pattern;
 mod program;
 mod shell;
 mod shells;
+mod words;
 mod wrappers;
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::path::Path;
 
 use files::Files;
-use invocation::{Invocation, Next, Place, Variables};
+use invocation::{Invocation, Next, Place, Script, Variables};
 use node_options::NodeOptions;
 
 use crate::escape::Escape;
@@ -98,9 +99,11 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
         chain: Vec::new(),
         depth: 0,
     };
+    let mut first = Invocation { words, place };
+    first.place.push(first.shown());
     let mut files = Files::new();
     let mut reading = Reading::default();
-    let mut waiting = vec![Next::Command(Invocation { words, place })];
+    let mut waiting = vec![Next::Command(first)];
     let mut count = 0;
     while let Some(next) = waiting.pop() {
         count += 1;
@@ -108,40 +111,48 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
             files.tell(format!("it leads to more than {MAX_COMMANDS} commands"));
             break;
         }
-        let (depth, mut following) = match next {
-            Next::Runs { runner, words, chain } => {
-                reading.runs.push(Run { runner, words, chain, is_doubtful: false });
-                continue;
-            }
-            Next::Doubt { runner, words, chain } => {
-                reading.runs.push(Run { runner, words, chain, is_doubtful: true });
-                continue;
-            }
-            Next::Command(invocation) => {
-                let following = follow(&invocation, &mut files);
-                if following.is_empty() {
-                    reading.ends.push(invocation.chain());
-                }
-                (invocation.place.depth, following)
-            }
-            Next::Shell(script) => (script.place.depth, shell::executed(&script, &mut files)),
-        };
-        if depth >= MAX_DEPTH {
-            files.tell(format!("it leads to itself, or through more than {MAX_DEPTH} commands"));
-            continue;
-        }
-        for next in &mut following {
-            match next {
-                Next::Command(Invocation { place, .. })
-                | Next::Shell(invocation::Script { place, .. }) => place.depth = depth + 1,
-                Next::Runs { .. } | Next::Doubt { .. } => {}
-            }
-        }
+        let mut following = reading.take(next, &mut files);
         following.reverse();
         waiting.append(&mut following);
     }
     reading.unread = files.unread;
     reading
+}
+
+impl Reading {
+    /// Takes what has been found, and gives what that executes next.
+    fn take<'a>(&mut self, next: Next<'a>, files: &mut Files) -> Vec<Next<'a>> {
+        let (depth, mut following) = match next {
+            Next::Runs { runner, words, chain } => {
+                self.runs.push(Run { runner, words, chain, is_doubtful: false });
+                return Vec::new();
+            }
+            Next::Doubt { runner, words, chain } => {
+                self.runs.push(Run { runner, words, chain, is_doubtful: true });
+                return Vec::new();
+            }
+            Next::Command(invocation) => {
+                let following = follow(&invocation, files);
+                if following.is_empty() {
+                    self.ends.push(invocation.chain());
+                }
+                (invocation.place.depth, following)
+            }
+            Next::Shell(script) => (script.place.depth, shell::executed(&script, files)),
+        };
+        if depth >= MAX_DEPTH && !following.is_empty() {
+            files.tell(format!("it leads to itself, or through more than {MAX_DEPTH} commands"));
+            following.clear();
+        }
+        for next in &mut following {
+            if let Next::Command(Invocation { place, .. }) | Next::Shell(Script { place, .. }) =
+                next
+            {
+                place.depth = depth + 1;
+            }
+        }
+        following
+    }
 }
 
 /// What a command executes next.

@@ -6,7 +6,7 @@ use super::files::{Files, shown};
 use super::invocation::{Invocation, Next};
 use super::lookup::find_program;
 use super::manifest::runner_of_file;
-use super::wrappers::split;
+use super::words::split;
 use crate::runner::Runner;
 
 /// What comes of such a program.

@@ -239,12 +239,11 @@ fn whole(text: &str, depth: u32) -> Read<Word> {
     let mut cursor = Cursor::new(text, depth);
     let mut all = Word::default();
     while let Some(character) = cursor.peek() {
-        match cursor.deeper(Cursor::word)? {
-            Some(word) => all.0.extend(word.0),
-            None => {
-                cursor.at += 1;
-                all.push(character, false);
-            }
+        if let Some(word) = cursor.deeper(Cursor::word)? {
+            all.0.extend(word.0);
+        } else {
+            cursor.at += 1;
+            all.push(character, false);
         }
     }
     Ok(all)
