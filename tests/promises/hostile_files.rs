@@ -31,7 +31,8 @@ fn warns(ended: &Ended, words: &str) {
 
 #[test]
 fn a_package_json_that_is_none_is_named() {
-    let make: [(&str, fn(&Path)); 6] = [
+    type Make = fn(&Path);
+    let make: [(&str, Make); 6] = [
         ("is longer than", |path| File::create(path).unwrap().set_len(1 << 30).unwrap()),
         ("is no JSON", |path| fs::write(path, "{\"scripts\": {\"x\": \"node w.js\"").unwrap()),
         ("is no JSON", |path| fs::write(path, [b'\0'; 100]).unwrap()),
@@ -73,8 +74,8 @@ fn what_leads_to_itself_or_to_too_much_is_said() {
     let scripts = r#"{"scripts": {"x": "npm run x", "y": "npm run y & npm run y"}}"#;
     fs::write(folder.path("package.json"), scripts).unwrap();
     fs::write(folder.path("again"), "#!/bin/sh\nexec ./again\n").unwrap();
-    let many: String = (0..200).map(|number| format!("sh ./{number}\n")).collect();
-    fs::write(folder.path("many"), many).unwrap();
+    let many: Vec<String> = (0..200).map(|number| format!("sh ./{number}")).collect();
+    fs::write(folder.path("many"), many.join("\n")).unwrap();
     for number in 0..200 {
         fs::write(folder.path(&number.to_string()), "true\n").unwrap();
     }
