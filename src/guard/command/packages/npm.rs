@@ -4,6 +4,7 @@ use super::super::files::{Files, join};
 use super::super::invocation::{Invocation, Next, Script};
 use super::super::manifest::{Manifest, without_version};
 use super::super::words::{behind_options, operands, options, string_option};
+use super::npmrc::setting;
 use super::scripts::{Run, with_programs};
 use super::workspaces::{members, selected};
 use crate::runner::Runner;
@@ -148,6 +149,9 @@ pub fn executed<'a>(
         folder.clone_from(&manifest.folder);
     }
     let mut place = with_programs(&folder, invocation.place.step(invocation.shown()));
+    if let Some(options) = setting("node-options", &folder, invocation, files) {
+        place.variables.set("NODE_OPTIONS", options);
+    }
     place.folder = folder;
     if let Some(text) = string_option(words, &["-c", "--call"]) {
         let (name, arguments) = ("sh".to_owned(), Vec::new());

@@ -101,8 +101,15 @@ impl State<'_> {
                 }
                 Piece::Parameter { name, operator, is_quoted } => {
                     let is_list = name == "@" || name.ends_with("[@]");
-                    if is_list && operator.is_none() && *is_quoted {
-                        fields.add_each(&self.elements(name));
+                    let elements = if is_list { self.elements(name) } else { Vec::new() };
+                    let as_they_are = match operator.as_ref().map(|(operator, _)| operator.as_str())
+                    {
+                        None => is_list,
+                        Some(":-" | "-") => !elements.is_empty(),
+                        Some(_) => false,
+                    };
+                    if as_they_are && *is_quoted {
+                        fields.add_each(&elements);
                         continue;
                     }
                     let value = self.parameter(name, operator.as_ref(), substitute);

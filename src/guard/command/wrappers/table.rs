@@ -55,6 +55,7 @@ pub const WRAPPERS: &[(&str, Before)] = &[
     ("dumb-init", Options(&["-r", "--rewrite"], 0)),
     ("envconsul", Options(&["-config", "-prefix", "-secret", "-upcase"], 0)),
     ("faketime", Options(&[], 1)),
+    ("find", Dashes("-exec")),
     ("flock", Options(&["-w", "--timeout", "--wait", "-E", "--conflict-exit-code"], 1)),
     ("fnm", Dashes("exec")),
     ("gosu", Options(&[], 1)),
