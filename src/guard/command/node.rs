@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::dotenv;
 use super::files::{Files, join, shown};
 use super::invocation::{Invocation, Next, UNKNOWN, cut, named_in, quoted};
-use super::javascript::literals;
+use super::javascript::{Literal, literals};
 use super::manifest::{Manifest, find_package, package_and_subpath, runner_of_file};
 use super::node_options::NodeOptions;
 use crate::runner::Runner;
@@ -29,7 +29,13 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
             (format!("NODE_OPTIONS in {}", own.env_files.join(", ")), value.clone())
         }),
     };
-    let mut reader = NodeReader { invocation, files, chain: invocation.chain(), found: Vec::new() };
+    let mut reader = NodeReader {
+        invocation,
+        files,
+        arguments: own.arguments.clone(),
+        chain: invocation.chain(),
+        found: Vec::new(),
+    };
     let mut strips = own.strips_types;
     if let Some((name, value)) = given {
         let options = NodeOptions::of_variable(&value);
@@ -55,6 +61,8 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
 struct NodeReader<'i, 'a, 'f> {
     invocation: &'i Invocation<'a>,
     files: &'f mut Files,
+    /// The entry's own.
+    arguments: Vec<String>,
     chain: Vec<String>,
     found: Vec<Next<'a>>,
 }
@@ -144,7 +152,11 @@ impl NodeReader<'_, '_, '_> {
             let real = self.files.real(&path);
             return self.runs(runner, Some(shown(&real)));
         }
-        if is_typescript(&path) {
+        if let Some(manager) = manager_of(&path) {
+            let words = [&[manager.to_owned()], &self.arguments[..]].concat();
+            return self.found.push(self.invocation.command(words));
+        }
+        if is_typescript(&self.files.real(&path)) {
             if may_strip {
                 self.runs(Runner::StripTypes, None);
             }
@@ -158,15 +170,14 @@ impl NodeReader<'_, '_, '_> {
 
     /// What a program's own code imports.
     fn imports(&mut self, code: &str, folder: &Path) {
-        for literal in literals(code) {
-            if !literal.is_specifier() {
-                continue;
-            }
-            let specifier = literal.text.as_str();
-            let is_path = specifier.starts_with(['.', '/']) || specifier.starts_with("file:");
-            if is_path && is_typescript(Path::new(specifier)) {
-                self.runs(Runner::StripTypes, Some(format!("import {specifier}")));
-            } else if is_path {
+        let before = self.found.len();
+        let specifiers: Vec<String> = literals(code)
+            .into_iter()
+            .filter(Literal::is_specifier)
+            .map(|literal| literal.text)
+            .collect();
+        for specifier in &specifiers {
+            if is_path(specifier) {
                 let path = join(folder, specifier);
                 if let Some(runner) = runner_of_file(&path, self.files) {
                     self.runs(runner, Some(format!("import {specifier}")));
@@ -174,6 +185,13 @@ impl NodeReader<'_, '_, '_> {
             } else if Runner::of_package(specifier).is_some() || may_be_an_alias(specifier) {
                 self.package(specifier, folder, false);
             }
+        }
+        let typescript = specifiers
+            .iter()
+            .find(|specifier| is_path(specifier) && is_typescript(Path::new(specifier)));
+        // A runner that is there by then takes it.
+        if let Some(specifier) = typescript.filter(|_| self.found.len() == before) {
+            self.runs(Runner::StripTypes, Some(format!("import {specifier}")));
         }
     }
 
@@ -215,6 +233,22 @@ impl NodeReader<'_, '_, '_> {
         let found = candidates.into_iter().find(|candidate| self.files.is_file(candidate));
         found.unwrap_or_else(|| path.to_owned())
     }
+}
+
+/// The package manager that a file of its own release is.
+fn manager_of(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?;
+    match name {
+        "npm-cli.js" => Some("npm"),
+        "npx-cli.js" => Some("npx"),
+        "pnpm.cjs" | "pnpm.mjs" => Some("pnpm"),
+        _ if name.starts_with("yarn-") && name.ends_with("js") => Some("yarn"),
+        _ => None,
+    }
+}
+
+fn is_path(specifier: &str) -> bool {
+    specifier.starts_with(['.', '/']) || specifier.starts_with("file:")
 }
 
 fn is_typescript(path: &Path) -> bool {

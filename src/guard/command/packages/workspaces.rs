@@ -12,8 +12,15 @@ use crate::clean::clean;
 /// How deep `**` is followed.
 const MAX_LEVELS: u32 = 4;
 
-/// Each package of the repository that a folder belongs to.
+/// Each package of the repository that a folder belongs to, but for its root.
 pub fn members(folder: &Path, files: &mut Files) -> Vec<Manifest> {
+    let mut all = repository(folder, files);
+    all.pop();
+    all
+}
+
+/// Each package of the repository that a folder belongs to, its root at last.
+pub fn repository(folder: &Path, files: &mut Files) -> Vec<Manifest> {
     for root in folder.ancestors() {
         let patterns = patterns(root, files);
         if patterns.is_empty() {
@@ -25,11 +32,12 @@ pub fn members(folder: &Path, files: &mut Files) -> Vec<Manifest> {
             of.iter().flat_map(|pattern| folders_of(root, pattern, files)).collect();
         folders.retain(|folder| {
             let name = folder.strip_prefix(root).unwrap_or(folder).display().to_string();
-            !but.iter().any(|but| pattern::matches(but.trim_start_matches('!'), &name))
+            folder != root
+                && !but.iter().any(|but| pattern::matches(but.trim_start_matches('!'), &name))
         });
         folders.dedup();
-        let of = folders.iter().filter_map(|folder| Manifest::of(folder, files));
-        return of.collect();
+        folders.push(root.to_owned());
+        return folders.iter().filter_map(|folder| Manifest::of(folder, files)).collect();
     }
     Vec::new()
 }
@@ -65,12 +73,18 @@ fn patterns(root: &Path, files: &mut Files) -> Vec<String> {
     list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// The list below `packages:`.
+/// The list of `packages:`, in brackets or an item a line.
 fn in_yaml(text: &str) -> Vec<String> {
-    let below = text.lines().skip_while(|line| !line.starts_with("packages:")).skip(1);
-    let items = below.take_while(|line| line.starts_with([' ', '-', '#']) || line.is_empty());
-    let items = items.filter_map(|line| line.trim().strip_prefix('-'));
-    items.map(|item| clean(item.trim()).to_owned()).collect()
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("packages:"));
+    let first = lines.next().unwrap_or_default().trim_start_matches("packages:").trim();
+    let items: Vec<&str> = match first.strip_prefix('[') {
+        Some(list) => list.trim_end_matches(']').split(',').collect(),
+        None => lines
+            .take_while(|line| line.starts_with([' ', '-', '#']) || line.is_empty())
+            .filter_map(|line| line.trim().strip_prefix('-'))
+            .collect(),
+    };
+    items.into_iter().map(|item| clean(item.trim()).to_owned()).collect()
 }
 
 fn folders_of(root: &Path, pattern: &str, files: &mut Files) -> Vec<PathBuf> {

@@ -5,7 +5,7 @@ use super::super::invocation::{Invocation, Next};
 use super::super::words::{behind_options, string_option};
 use super::npm::{executed, package_program};
 use super::scripts::{Run, with_programs};
-use super::workspaces::{members, selected};
+use super::workspaces::{members, repository, selected};
 
 const VALUES: [&str; 10] = [
     "--cwd",
@@ -84,7 +84,7 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         ("exec", Some((program, arguments))) => program_of(program, arguments, &invocation, files),
         ("dlx", _) => executed(&invocation, others, files),
         ("node", _) => vec![Next::Command(Invocation {
-            words: [vec!["node".to_owned()], others.to_vec()].concat(),
+            words: [&["node".to_owned()], rest.get(1..).unwrap_or_default()].concat(),
             place: invocation.place.step(invocation.shown()),
         })],
         ("install", _) => ["preinstall", "install", "postinstall", "prepare"]
@@ -114,8 +114,13 @@ fn script_or_program<'a>(
     // Yarn 1 alone has hooks; which one it is can't be told by its name.
     let is_later = folder.ancestors().any(|folder| files.is_file(&folder.join(".yarnrc.yml")));
     let run = Run { name, arguments, hooks: !is_later };
-    run.from(folder, invocation, files)
-        .unwrap_or_else(|| program_of(name, arguments, invocation, files))
+    if let Some(found) = run.from(folder, invocation, files) {
+        return found;
+    }
+    // A script with a colon is known in all of the repository.
+    let all = if name.contains(':') { repository(folder, files) } else { Vec::new() };
+    let found = all.iter().find_map(|manifest| run.of(manifest, invocation, files));
+    found.unwrap_or_else(|| program_of(name, arguments, invocation, files))
 }
 
 fn program_of<'a>(
