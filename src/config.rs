@@ -1,6 +1,7 @@
 //! Command line, environment and seal, read once, each into a value. No floor below reads them again.
 
 use std::path::{self, Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -11,6 +12,7 @@ use crate::guard::{Expectation, Production};
 use crate::image::{ImageIdentity, Policy, Seal, Source};
 use crate::input::read_small;
 use crate::registry::{Access, CertificateFiles, Endpoint, OnDrift, Registration, WorkerType};
+use crate::runner::Runners;
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
 
@@ -22,6 +24,10 @@ pub struct Config {
     pub worker: WorkerCommand,
     pub registration: Registration,
     pub supervision: Supervision,
+    pub forbidden: Runners,
+    /// How long after its start the worker's processes are looked at for a forbidden runner; zero where
+    /// the guards are not enforced.
+    pub runner_watch: Duration,
 }
 
 /// What is read of a file that holds one value, in bytes.
@@ -47,8 +53,10 @@ impl Config {
             },
             drift_grace: options.drift_grace,
         };
+        let expectation = expectation(&environment, options.policy)?;
+        let is_enforced = expectation.is_enforced(identity.policy);
         Ok(Self {
-            expectation: expectation(&environment, options.policy)?,
+            expectation,
             worker: WorkerCommand {
                 arguments: options.command,
                 environment: for_worker(environment, &identity),
@@ -56,6 +64,8 @@ impl Config {
             identity,
             registration,
             supervision: supervision(options.supervision),
+            forbidden: Runners::USUAL,
+            runner_watch: if is_enforced { options.runner_watch } else { Duration::ZERO },
         })
     }
 }

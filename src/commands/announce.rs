@@ -2,9 +2,10 @@
 
 use tracing::{error, info, warn};
 
+use super::runner_watch::FoundRunner;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
-use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
+use crate::guard::{Expectation, Finding, Production, Verdict, Violation, running_via};
 use crate::image::ImageIdentity;
 use crate::registry::{Overtaken, Registrar};
 
@@ -91,6 +92,21 @@ pub fn announce_overtaken(identity: &ImageIdentity, overtaken: &Overtaken) {
     );
 }
 
+/// The tsx guard's lines, and the process that was found.
+pub fn announce_runner(found: &FoundRunner) {
+    let FoundRunner { runner, pid, command_line, shown_by } = found;
+    error!(
+        guard = "tsx",
+        %runner,
+        pid = pid.as_raw(),
+        command_line,
+        "{}\nProcess {pid} is it ({}), and was killed with all others: {}",
+        running_via(*runner),
+        Escape(shown_by),
+        Escape(command_line),
+    );
+}
+
 fn announce_refusal(violation: &Violation) {
     error!(
         guard = violation.guard(),
@@ -140,8 +156,7 @@ pub fn announce_start(
             )
         };
     }
-    let is_enforced = expectation.production.is_production() || policy.enforce.is_some();
-    if is_enforced && expectation.git_sha.is_none() {
+    if expectation.is_enforced(identity.policy) && expectation.git_sha.is_none() {
         say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
     } else {
         say!(info, text);

@@ -6,6 +6,7 @@ mod check;
 mod expect;
 mod interrupt;
 mod run;
+mod runner_watch;
 mod seal;
 mod usage;
 mod verify;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::escape::Escape;
 use crate::image::{Difference, Inspection, abbreviates, meaningful};
+use crate::runner::Runner;
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +81,7 @@ impl Violation {
     /// document, then what helps.
     pub fn refusal(&self) -> String {
         match self {
-            Self::Tsx { .. } => format!(
-                "FATAL: Running via tsx in production!\n\
-                 Workers must be compiled to JS and run with node.\n\
-                 {self}"
-            ),
+            Self::Tsx { .. } => format!("{}\n{self}", running_via(Runner::Tsx)),
             Self::Unknown { .. } => format!(
                 "FATAL: GIT_SHA is 'unknown' in production!\n\
                  Image was built without --build-arg GIT_SHA\n\
@@ -163,6 +160,14 @@ impl fmt::Display for Violation {
             }
         }
     }
+}
+
+/// The lines about code that this compiles while it runs.
+pub fn running_via(runner: Runner) -> String {
+    format!(
+        "FATAL: Running via {runner} in production!\n\
+         Workers must be compiled to JS and run with node."
+    )
 }
 
 fn code_refusal(found: &Inspection) -> String {
