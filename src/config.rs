@@ -24,11 +24,21 @@ pub struct Config {
     pub worker: WorkerCommand,
     pub registration: Registration,
     pub supervision: Supervision,
-    pub forbidden: Runners,
-    /// How long after its start the worker's processes are looked at for a forbidden runner; zero where
-    /// the guards are not enforced.
-    pub runner_watch: Duration,
+    pub runner_watch: RunnerWatch,
 }
+
+/// The second look at what runs.
+#[derive(Debug)]
+pub struct RunnerWatch {
+    pub forbidden: Runners,
+    /// Arguments that let a process through.
+    pub allowed: Vec<String>,
+    /// From the worker's start on; zero where the guards are not enforced.
+    pub duration: Duration,
+}
+
+/// Long enough for whatever a container's start does before the worker's own code.
+const RUNNER_WATCH: Duration = Duration::from_secs(15);
 
 /// What is read of a file that holds one value, in bytes.
 const MAX_VALUE_BYTES: u64 = 64 * 1024;
@@ -54,8 +64,8 @@ impl Config {
             drift_grace: options.drift_grace,
         };
         let expectation = expectation(&environment, options.policy)?;
-        let is_enforced = expectation.is_enforced(identity.policy);
         Ok(Self {
+            runner_watch: runner_watch(options.runner_watch, &identity, &expectation),
             expectation,
             worker: WorkerCommand {
                 arguments: options.command,
@@ -64,9 +74,22 @@ impl Config {
             identity,
             registration,
             supervision: supervision(options.supervision),
-            forbidden: Runners::USUAL,
-            runner_watch: if is_enforced { options.runner_watch } else { Duration::ZERO },
         })
+    }
+}
+
+fn runner_watch(
+    asked: Option<Duration>,
+    identity: &ImageIdentity,
+    expectation: &Expectation,
+) -> RunnerWatch {
+    let policy = identity.policy.and(expectation.policy);
+    let duration = policy.longest_watch(asked).unwrap_or(RUNNER_WATCH);
+    let is_enforced = expectation.is_enforced(identity.policy);
+    RunnerWatch {
+        forbidden: policy.runners(),
+        allowed: identity.allowed_arguments.clone(),
+        duration: if is_enforced { duration } else { Duration::ZERO },
     }
 }
 
@@ -107,6 +130,8 @@ pub fn expectation(environment: &Environment, policy: cli::Policy) -> Result<Exp
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             stop_on_drift: policy.on_drift == OnDrift::Stop,
+            forbid_runners: policy.forbid_runners,
+            runner_watch: None,
         },
     })
 }
@@ -250,8 +275,12 @@ mod tests {
     }
 
     fn expected(entry: &str) -> Expectation {
-        let policy =
-            cli::Policy { enforce: None, require_expected: false, on_drift: OnDrift::Warn };
+        let policy = cli::Policy {
+            enforce: None,
+            require_expected: false,
+            on_drift: OnDrift::Warn,
+            forbid_runners: None,
+        };
         expectation(&environment(&[entry]), policy).unwrap()
     }
 
@@ -277,14 +306,8 @@ mod tests {
     #[test]
     fn a_sealed_identity_replaces_the_environments_for_the_worker() {
         let before = environment(&["GIT_SHA=x", "A=1", "GIT_SHA=y", "noise"]);
-        let seal = Seal {
-            git_sha: "a1b2c3d".into(),
-            build_date: "today".into(),
-            enforce: None,
-            require_expected: false,
-            stop_on_drift: false,
-            code: None,
-        };
+        let seal =
+            Seal { git_sha: "a1b2c3d".into(), build_date: "today".into(), ..Seal::default() };
         let identity = ImageIdentity::new(Ok(Some(seal)), before.get("GIT_SHA"), None);
         let after = for_worker(before, &identity);
         assert_eq!(after.get("GIT_SHA"), Some(OsStr::new("a1b2c3d")));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A way to run code that nobody has compiled before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runner {
@@ -76,13 +78,21 @@ impl Runner {
         KNOWN.iter().find(|(runner, ..)| *runner == self).map_or("", |(_, name, ..)| name)
     }
 
+    /// The packages that are it, without what is below them.
+    pub fn packages(self) -> &'static [&'static str] {
+        KNOWN
+            .iter()
+            .find(|(runner, ..)| *runner == self)
+            .map_or(&[], |(_, _, packages, _)| packages)
+    }
+
     /// The one that a package of this name is, such as `tsx`, `tsx/esm` or `@swc-node/register/esm`.
     pub fn of_package(specifier: &str) -> Option<Self> {
         let is_it = |package: &&str| {
             let rest = specifier.strip_prefix(*package);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        KNOWN.iter().find(|(_, _, packages, _)| packages.iter().any(|name| is_it(&name))).map(first)
+        KNOWN.iter().find(|(_, _, packages, _)| packages.iter().any(is_it)).map(first)
     }
 
     /// The one that a program of this name is.
@@ -101,8 +111,9 @@ impl fmt::Display for Runner {
     }
 }
 
-/// Some of the runners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Some of the runners; in JSON a list of their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<&'static str>")]
 pub struct Runners(u16);
 
 impl Runners {
@@ -140,6 +151,20 @@ impl FromStr for Runners {
     }
 }
 
+impl TryFrom<Vec<String>> for Runners {
+    type Error = String;
+
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
+        names.join(",").parse()
+    }
+}
+
+impl From<Runners> for Vec<&'static str> {
+    fn from(runners: Runners) -> Self {
+        runners.iter().map(Runner::name).collect()
+    }
+}
+
 fn known(name: &str) -> Result<Runner, String> {
     Runner::all().find(|runner| runner.name().eq_ignore_ascii_case(name)).ok_or_else(expected)
 }
@@ -151,8 +176,7 @@ fn expected() -> String {
 
 impl fmt::Display for Runners {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let names: Vec<&str> = self.iter().map(Runner::name).collect();
-        f.write_str(&names.join(","))
+        f.write_str(&Vec::from(*self).join(","))
     }
 }
 
@@ -181,6 +205,17 @@ mod tests {
         assert_eq!(Runners::USUAL.to_string(), "tsx,strip-types");
         for bad in ["", ",", "tsx,nonsense", "tsx ts-node"] {
             assert!(bad.parse::<Runners>().unwrap_err().contains("strip-types"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn in_json_they_are_a_list_of_known_names() {
+        let json = r#"["tsx","ts-node"]"#;
+        let runners: Runners = serde_json::from_str(json).unwrap();
+        assert_eq!(runners.to_string(), "tsx,ts-node");
+        assert_eq!(serde_json::to_string(&runners).unwrap(), json);
+        for bad in ["[]", r#"["nonsense"]"#, r#""tsx""#, "null"] {
+            assert!(serde_json::from_str::<Runners>(bad).is_err(), "{bad}");
         }
     }
 

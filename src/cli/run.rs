@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
 use crate::image::Enforce;
 use crate::registry::OnDrift;
+use crate::runner::Runners;
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 
 #[derive(Debug, Args)]
@@ -40,11 +41,11 @@ pub struct Run {
     pub drift_grace: Duration,
 
     /// Where the tsx guard holds: for so long from its start on, look at the worker's processes for a
-    /// forbidden runner, and kill all of them where one is found; 0s: don't
-    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    /// forbidden runner, and kill all of them where one is found; 0s: don't [default: 15s, or as sealed]
+    #[arg(long, value_name = "DURATION")]
     #[arg(env = "VERSION_GUARD_RUNNER_WATCH", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]
-    pub runner_watch: Duration,
+    pub runner_watch: Option<Duration>,
 
     #[command(flatten)]
     pub supervision: Supervision,
@@ -122,6 +123,14 @@ pub struct Policy {
     #[arg(env = "VERSION_GUARD_ON_DRIFT", hide_env_values = true)]
     #[arg(value_parser = Value(word::<OnDrift>))]
     pub on_drift: OnDrift,
+
+    /// What must not run the worker's code, separated by commas: tsx, strip-types (node on a TypeScript
+    /// file), ts-node, swc-node, esbuild-register, jiti, vite-node, babel-node, bun, deno, sucrase
+    /// [default: tsx,strip-types]
+    #[arg(long, value_name = "LIST")]
+    #[arg(env = "VERSION_GUARD_FORBID_RUNNERS", hide_env_values = true)]
+    #[arg(value_parser = Value(str::parse::<Runners>))]
+    pub forbid_runners: Option<Runners>,
 }
 
 #[derive(Debug, Args)]

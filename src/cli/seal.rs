@@ -1,11 +1,13 @@
 //! The options of `seal`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::run::Policy;
-use super::value::{List, Value, paths, text, unless_empty};
+use super::value::{List, Value, duration, paths, switch, text, unless_empty};
 
 #[derive(Debug, Args)]
 #[command(mut_args(unless_empty))]
@@ -24,6 +26,25 @@ pub struct Seal {
 
     #[command(flatten)]
     pub policy: Policy,
+
+    /// Refuse to seal an image that holds packages of what --forbid-runners names, instead of a warning
+    #[arg(long, env = "VERSION_GUARD_STRICT", hide_env_values = true)]
+    #[arg(value_parser = Value(switch))]
+    pub strict: bool,
+
+    /// An argument of the worker command that is no runner although it looks like one, exactly as it
+    /// stands; repeatable
+    // Not cleaned: blanks, quotes and line ends are part of an argument.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub allow_argument: Vec<String>,
+
+    /// For how long at least the running worker's processes are looked at for forbidden runners; 0s is
+    /// never [default: what run is told]
+    #[arg(long, value_name = "DURATION")]
+    #[arg(env = "VERSION_GUARD_RUNNER_WATCH", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub runner_watch: Option<Duration>,
 
     /// Seal this folder or file: a worker whose code is another is refused; repeatable, or separated by
     /// colons

@@ -2,12 +2,13 @@
 
 use tracing::{error, info, warn};
 
-use super::runner_watch::FoundRunner;
+use super::second_look::FoundRunner;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
-use crate::guard::{Expectation, Finding, Production, Verdict, Violation, running_via};
+use crate::guard::{Expectation, Finding, Production, RUNNING_VIA_TSX, Verdict, Violation};
 use crate::image::ImageIdentity;
 use crate::registry::{Overtaken, Registrar};
+use crate::runner::Runner;
 
 /// Logs every violation, or what is tolerated and what looks odd.
 pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
@@ -33,6 +34,9 @@ pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, ver
             }
             Finding::Passed(_) | Finding::Off(_) => {}
         }
+    }
+    for remark in verdict.remarks() {
+        warn!(guard = "tsx", "{remark}");
     }
     announce_production(identity, expectation, verdict);
     if verdict.lets_start() && identity.is_no_commit() {
@@ -95,13 +99,16 @@ pub fn announce_overtaken(identity: &ImageIdentity, overtaken: &Overtaken) {
 /// The tsx guard's lines, and the process that was found.
 pub fn announce_runner(found: &FoundRunner) {
     let FoundRunner { runner, pid, command_line, shown_by } = found;
+    let runs = match runner {
+        Runner::StripTypes => "has Node run TypeScript".to_owned(),
+        runner => format!("runs {runner}"),
+    };
     error!(
         guard = "tsx",
         %runner,
         pid = pid.as_raw(),
         command_line,
-        "{}\nProcess {pid} is it ({}), and was killed with all others: {}",
-        running_via(*runner),
+        "{RUNNING_VIA_TSX}\nProcess {pid} {runs} ({}) and was killed with all others: {}",
         Escape(shown_by),
         Escape(command_line),
     );
@@ -112,7 +119,8 @@ fn announce_refusal(violation: &Violation) {
         guard = violation.guard(),
         image_sha = violation.image_sha(),
         expected_sha = violation.expected_sha(),
-        argument = violation.argument(),
+        runner = violation.runner(),
+        chain = violation.chain(),
         reason = violation.reason(),
         differences = violation.differences(),
         "{}",

@@ -5,15 +5,20 @@ use std::fmt;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::reading::read_command;
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
+use crate::guard::{Expectation, Finding, Production, Reading, Verdict, Violation, shown};
 use crate::image::{Difference, Enforce, ImageIdentity, Policy, inspect};
 use crate::log::LogFormat;
 use crate::output;
+use crate::runner::Runners;
 use crate::system::environment::Environment;
 use crate::system::signals;
 use crate::{cli, config};
+
+/// How many programs that a command executes are named.
+const MAX_EXECUTED: usize = 20;
 
 /// Prints every guard's verdict on standard output; nothing is started and no network is touched.
 ///
@@ -28,8 +33,10 @@ pub fn check(
     let identity = config::identity(environment);
     let expectation = config::expectation(environment, options.policy)?;
     let code = identity.code.as_ref().map(inspect);
-    let verdict = Verdict::new(&identity, &expectation, &options.command, code.as_ref());
-    let output = Output::new(&identity, &expectation, &verdict);
+    let reading =
+        (!options.command.is_empty()).then(|| read_command(&options.command, environment));
+    let verdict = Verdict::new(&identity, &expectation, reading.as_ref(), code.as_ref());
+    let output = Output::new(&identity, &expectation, &verdict, reading.as_ref());
     let text = match format {
         LogFormat::Text => output.to_string(),
         LogFormat::Json => serde_json::to_string(&output)?,
@@ -52,6 +59,11 @@ struct Output {
     enforce: Option<Enforce>,
     require_expected: bool,
     stop_on_drift: bool,
+    /// What must not run the worker's code, be it by default.
+    forbid_runners: Runners,
+    allowed_arguments: Vec<String>,
+    /// The sealed watch, in milliseconds.
+    runner_watch_ms: Option<u128>,
     #[serde(skip)]
     policy: Policy,
     production: bool,
@@ -63,6 +75,9 @@ struct Output {
     guards: Vec<GuardLine>,
     /// The first paths that differ from the sealed code, and how.
     differences: Vec<String>,
+    /// What the worker command executes at last, each with how it leads there.
+    executes: Vec<String>,
+    remarks: Vec<String>,
     starts: bool,
 }
 
@@ -74,7 +89,13 @@ struct GuardLine {
 }
 
 impl Output {
-    fn new(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) -> Self {
+    fn new(
+        identity: &ImageIdentity,
+        expectation: &Expectation,
+        verdict: &Verdict,
+        reading: Option<&Reading>,
+    ) -> Self {
+        let ends = reading.into_iter().flat_map(|reading| &reading.ends);
         let guards = verdict.findings().map(|(guard, finding)| {
             let (verdict, why) = match finding {
                 Finding::Passed(why) => ("passed", (*why).to_owned()),
@@ -103,6 +124,9 @@ impl Output {
             enforce: policy.enforce,
             require_expected: policy.require_expected,
             stop_on_drift: policy.stop_on_drift,
+            forbid_runners: policy.runners(),
+            allowed_arguments: identity.allowed_arguments.clone(),
+            runner_watch_ms: policy.runner_watch.map(|watch| watch.as_millis()),
             policy,
             production: expectation.production.is_production(),
             odd_node_env: match &expectation.production {
@@ -113,6 +137,8 @@ impl Output {
             code_sha256: identity.code.as_ref().map(|code| code.sha256.clone()),
             guards: guards.collect(),
             differences: differences.collect(),
+            executes: ends.take(MAX_EXECUTED).map(|chain| shown(chain)).collect(),
+            remarks: verdict.remarks().to_vec(),
             starts: verdict.lets_start(),
         }
     }
@@ -129,6 +155,9 @@ impl fmt::Display for Output {
         }
         writeln!(f, "Build date:   {}", or_none(&self.build_date))?;
         writeln!(f, "Policy:       {}", self.policy)?;
+        for argument in &self.allowed_arguments {
+            writeln!(f, "Allowed:      {} (argument)", Escape(argument))?;
+        }
         writeln!(
             f,
             "Expected SHA: {}",
@@ -148,6 +177,12 @@ impl fmt::Display for Output {
         }
         for difference in &self.differences {
             writeln!(f, "      {}", Escape(difference))?;
+        }
+        for executed in &self.executes {
+            writeln!(f, "  Executes: {executed}")?;
+        }
+        for remark in &self.remarks {
+            writeln!(f, "  [WARN] {remark}")?;
         }
         writeln!(f)?;
         f.write_str(if self.starts {

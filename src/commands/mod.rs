@@ -5,9 +5,10 @@ mod announce;
 mod check;
 mod expect;
 mod interrupt;
+mod reading;
 mod run;
-mod runner_watch;
 mod seal;
+mod second_look;
 mod usage;
 mod verify;
 

@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use tracing::{error, warn};
 
 use super::announce::{announce_overtaken, announce_runner, announce_start, announce_verdict};
-use super::runner_watch::RunnerWatch;
+use super::reading::read_command;
+use super::second_look::SecondLook;
 use crate::cli;
 use crate::config::Config;
 use crate::exit::{Exit, code_of};
@@ -43,8 +44,8 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     let exit = match worker {
         Ok(worker) => {
             let registered = Registered::new(registrar, on_drift);
-            let watch = RunnerWatch::new(config.forbidden, config.runner_watch);
-            supervise(&worker, registered, watch, &mut supervisor, &config.identity)
+            let look = SecondLook::new(config.runner_watch);
+            supervise(&worker, registered, look, &mut supervisor, &config.identity)
         }
         Err(exit) => roll_back(registrar, exit),
     };
@@ -59,7 +60,8 @@ fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<(), Exit>
         Some(code) => Some(inspect_code(code, supervisor)?),
         None => None,
     };
-    let verdict = Verdict::new(identity, expectation, &worker.arguments, code.as_ref());
+    let reading = read_command(&worker.arguments, &worker.environment);
+    let verdict = Verdict::new(identity, expectation, Some(&reading), code.as_ref());
     announce_verdict(identity, expectation, &verdict);
     if verdict.lets_start() { Ok(()) } else { Err(Exit::Refused) }
 }
@@ -135,12 +137,12 @@ fn start_when_there_is_room(
 fn supervise(
     worker: &Worker,
     mut registrar: Registered,
-    mut watch: RunnerWatch,
+    mut look: SecondLook,
     supervisor: &mut Supervisor,
     identity: &ImageIdentity,
 ) -> Exit {
-    let (exit, status) = supervisor.supervise(worker, &mut registrar, &mut watch);
-    let exit = watch.found().map_or(exit, |found| {
+    let (exit, status) = supervisor.supervise(worker, &mut registrar, &mut look);
+    let exit = look.found().map_or(exit, |found| {
         announce_runner(found);
         Exit::Refused
     });

@@ -1,18 +1,17 @@
 //! The guards: pure rules over what the image is, what the deploy expects and what would run.
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
+mod command;
 mod process;
 mod production;
 mod violation;
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
+pub use command::{Reading, Run, read, shown};
 pub use process::{Process, runner_in};
 pub use production::Production;
-pub use violation::{Violation, running_via};
+pub use violation::{RUNNING_VIA_TSX, Violation};
 
 /// What the deployment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +47,18 @@ pub enum Finding {
 
 /// What each guard found, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict(Vec<(&'static str, Finding)>);
+pub struct Verdict {
+    findings: Vec<(&'static str, Finding)>,
+    /// What the tsx guard has to say beside.
+    remarks: Vec<String>,
+}
 
 /// What the guards judge by.
 struct Evidence<'a> {
     identity: &'a ImageIdentity,
     expectation: &'a Expectation,
-    /// The worker command, or none (`check` without a command).
-    command: &'a [OsString],
+    /// What the worker command executes; `None` without one (`check`).
+    reading: Option<&'a Reading>,
     /// What differs from the sealed code; `None` where no code is sealed.
     code: Option<&'a Inspection>,
 }
@@ -68,20 +71,29 @@ const GUARDS: [Guard; 4] =
     [("tsx", tsx), ("unknown", unknown), ("mismatch", mismatch), ("code", code)];
 
 impl Verdict {
-    /// Applies all guards to a worker command, or to none (`check` without a command).
+    /// Applies all guards to what a worker command executes, or to none (`check` without a command).
     pub fn new<'a>(
         identity: &'a ImageIdentity,
         expectation: &'a Expectation,
-        command: &'a [OsString],
+        reading: Option<&'a Reading>,
         code: Option<&'a Inspection>,
     ) -> Self {
-        let evidence = Evidence { identity, expectation, command, code };
-        Self(GUARDS.iter().map(|(name, guard)| (*name, guard(&evidence))).collect())
+        let evidence = Evidence { identity, expectation, reading, code };
+        Self {
+            findings: GUARDS.iter().map(|(name, guard)| (*name, guard(&evidence))).collect(),
+            remarks: evidence.remarks(),
+        }
     }
 
     /// The name of each guard and what it found.
     pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> {
-        self.0.iter().map(|(name, finding)| (*name, finding))
+        self.findings.iter().map(|(name, finding)| (*name, finding))
+    }
+
+    /// What is no reason to refuse the worker, as sentences: where the guards are enforced, runners that
+    /// are not forbidden, and what could not be read.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Why the worker must not start; empty when it may.
@@ -106,16 +118,12 @@ impl Verdict {
 }
 
 fn tsx(evidence: &Evidence) -> Finding {
-    let mut arguments = evidence.command.iter();
-    let found =
-        arguments.find(|argument| argument.as_bytes().windows(3).any(|window| window == b"tsx"));
-    match found {
-        None if evidence.command.is_empty() => Finding::Off("no worker command was given"),
-        None => Finding::Passed("no argument of the worker command contains tsx"),
-        Some(argument) => {
-            let argument = argument.to_string_lossy().into_owned();
-            evidence.refuse_where_enforced(Violation::Tsx { argument })
-        }
+    let Some(reading) = evidence.reading else {
+        return Finding::Off("no worker command was given");
+    };
+    match reading.runs.iter().find(|run| evidence.forbids(run)) {
+        None => Finding::Passed("the worker command runs no forbidden runner"),
+        Some(found) => evidence.refuse_where_enforced(Violation::Tsx { found: found.clone() }),
     }
 }
 
@@ -171,6 +179,32 @@ impl Evidence<'_> {
         self.expectation.is_enforced(self.identity.policy)
     }
 
+    fn forbids(&self, run: &Run) -> bool {
+        let allowed = &self.identity.allowed_arguments;
+        let is_allowed = run.words.iter().any(|word| allowed.contains(word));
+        self.policy().runners().contains(run.runner) && !is_allowed
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let Some(reading) = self.reading.filter(|_| self.is_enforced()) else { return Vec::new() };
+        let others = reading.runs.iter().filter(|run| !self.forbids(run) && !run.is_doubtful);
+        let mut remarks: Vec<String> = Vec::new();
+        for run in others {
+            let name = run.runner;
+            let remark = format!(
+                "{run}. {name} compiles the code while it runs: compile it in the image, or have it refused by VERSION_GUARD_FORBID_RUNNERS"
+            );
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
+        let unread = reading.unread.iter();
+        remarks.extend(unread.map(|what| {
+            format!("The tsx guard can't follow the worker command to its end: {what}")
+        }));
+        remarks
+    }
+
     fn refuse_where_enforced(&self, violation: Violation) -> Finding {
         if self.is_enforced() { Finding::Refused(violation) } else { Finding::Tolerated(violation) }
     }
@@ -179,10 +213,11 @@ impl Evidence<'_> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
-    use std::os::unix::ffi::OsStringExt;
+    use std::path::Path;
 
-    use super::{Expectation, Finding, Production, Verdict, Violation};
+    use super::{Expectation, Finding, Production, Reading, Verdict, Violation, read};
     use crate::image::{Enforce, GitSha, ImageIdentity, Policy, Source};
+    use crate::system::environment::Environment;
 
     fn image(git_sha: &str) -> ImageIdentity {
         let git_sha = match git_sha {
@@ -195,6 +230,7 @@ mod tests {
             source: Source::Environment,
             overridden: None,
             policy: Policy::default(),
+            allowed_arguments: Vec::new(),
             code: None,
         }
     }
@@ -208,19 +244,23 @@ mod tests {
         }
     }
 
+    fn reading(command: &[&str]) -> Reading {
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        read(&command, &Environment::default(), Path::new("/"))
+    }
+
     fn finding<'a>(verdict: &'a Verdict, guard: &str) -> &'a Finding {
         verdict.findings().find(|(name, _)| *name == guard).unwrap().1
     }
 
     fn under(policy: Policy, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
         let expectation = expectation("", expected);
-        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        Verdict::new(&ImageIdentity { policy, ..image(sha) }, &expectation, &command, None)
+        let image = ImageIdentity { policy, ..image(sha) };
+        Verdict::new(&image, &expectation, Some(&reading(command)), None)
     }
 
-    const ALWAYS: Policy =
-        Policy { enforce: Some(Enforce::Always), require_expected: false, stop_on_drift: false };
-    const EXPECTED: Policy = Policy { enforce: None, require_expected: true, stop_on_drift: false };
+    const ALWAYS: Policy = Policy { enforce: Some(Enforce::Always), ..Policy::NONE };
+    const EXPECTED: Policy = Policy { require_expected: true, ..Policy::NONE };
 
     #[test]
     fn what_is_enforced_always_is_refused_outside_production() {
@@ -244,7 +284,7 @@ mod tests {
         let judged = |sealed: Policy, policy: Policy| {
             let image = ImageIdentity { policy: sealed, ..image("unknown") };
             let expectation = Expectation { policy, ..expectation("", None) };
-            let verdict = Verdict::new(&image, &expectation, &[], None);
+            let verdict = Verdict::new(&image, &expectation, None, None);
             verdict.violations().into_iter().cloned().collect::<Vec<_>>()
         };
         let [unknown, no_expectation] = &judged(Policy::default(), ALWAYS.and(EXPECTED))[..] else {
@@ -275,12 +315,11 @@ mod tests {
 
     fn verdict(node_env: &str, sha: &str, expected: Option<&str>, command: &[&str]) -> Verdict {
         let expectation = expectation(node_env, expected);
-        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        Verdict::new(&image(sha), &expectation, &command, None)
+        Verdict::new(&image(sha), &expectation, Some(&reading(command)), None)
     }
 
     #[test]
-    fn an_argument_that_contains_tsx_is_refused_in_production() {
+    fn what_runs_tsx_is_refused_in_production() {
         for command in [
             ["npx", "tsx", "w.ts"],
             ["node", "--import=tsx/esm", "w.js"],
@@ -295,14 +334,6 @@ mod tests {
     fn compiled_code_passes_the_tsx_guard() {
         let verdict = verdict("production", "a1b2c3d", None, &["node", "dist/w.js"]);
         assert!(matches!(finding(&verdict, "tsx"), Finding::Passed(_)));
-    }
-
-    #[test]
-    fn tsx_is_found_beside_bytes_that_are_not_text() {
-        let expectation = expectation("production", None);
-        let command = [OsString::from_vec(b"/\xff/tsx".to_vec())];
-        let verdict = Verdict::new(&image("a1b2c3d"), &expectation, &command, None);
-        assert!(matches!(finding(&verdict, "tsx"), Finding::Refused(_)));
     }
 
     #[test]

@@ -2,15 +2,20 @@
 
 use std::fmt::{self, Write};
 
+use super::command::Run;
 use crate::escape::Escape;
 use crate::image::{Difference, Inspection, abbreviates, meaningful};
-use crate::runner::Runner;
+
+/// The deployment integrity document's lines about uncompiled code.
+pub const RUNNING_VIA_TSX: &str = "\
+FATAL: Running via tsx in production!
+Workers must be compiled to JS and run with node.";
 
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
-    /// Uncompiled code: the first argument that contains `tsx`.
-    Tsx { argument: String },
+    /// Uncompiled code, by a forbidden runner.
+    Tsx { found: Run },
     /// An image without a SHA, and why it has none.
     Unknown { reason: String },
     /// Code of no commit: the image's SHA says that its tree had uncommitted changes.
@@ -53,10 +58,18 @@ impl Violation {
         }
     }
 
-    /// The argument of the worker command that is refused.
-    pub fn argument(&self) -> Option<&str> {
+    /// By which runner the worker's code would run.
+    pub fn runner(&self) -> Option<&'static str> {
         match self {
-            Self::Tsx { argument } => Some(argument),
+            Self::Tsx { found } => Some(found.runner.name()),
+            _ => None,
+        }
+    }
+
+    /// How the worker's command leads there.
+    pub fn chain(&self) -> Option<String> {
+        match self {
+            Self::Tsx { found } => Some(found.shown()),
             _ => None,
         }
     }
@@ -81,7 +94,7 @@ impl Violation {
     /// document, then what helps.
     pub fn refusal(&self) -> String {
         match self {
-            Self::Tsx { .. } => format!("{}\n{self}", running_via(Runner::Tsx)),
+            Self::Tsx { .. } => format!("{RUNNING_VIA_TSX}\n{self}"),
             Self::Unknown { .. } => format!(
                 "FATAL: GIT_SHA is 'unknown' in production!\n\
                  Image was built without --build-arg GIT_SHA\n\
@@ -124,9 +137,7 @@ impl fmt::Display for Violation {
     /// What was found, in one line.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Tsx { argument } => {
-                write!(f, "The worker command has the argument {}", Escape(argument))
-            }
+            Self::Tsx { found } => write!(f, "{found}"),
             Self::Unknown { reason } => {
                 write!(f, "The image's SHA is unknown: {}", Escape(reason))
             }
@@ -160,14 +171,6 @@ impl fmt::Display for Violation {
             }
         }
     }
-}
-
-/// The lines about code that this compiles while it runs.
-pub fn running_via(runner: Runner) -> String {
-    format!(
-        "FATAL: Running via {runner} in production!\n\
-         Workers must be compiled to JS and run with node."
-    )
 }
 
 fn code_refusal(found: &Inspection) -> String {

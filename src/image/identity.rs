@@ -55,6 +55,8 @@ pub struct ImageIdentity {
     pub overridden: Option<String>,
     /// What the seal asks of the guards; nothing without a seal.
     pub policy: Policy,
+    /// Arguments of the worker command of which the seal says that they are no runner, as they stand.
+    pub allowed_arguments: Vec<String>,
     /// What the seal says of the image's code, where that was sealed.
     pub code: Option<SealedCode>,
 }
@@ -68,7 +70,7 @@ impl ImageIdentity {
         build_date: Option<&OsStr>,
     ) -> Self {
         let environment = from_environment(git_sha);
-        let (sealed, build_date, policy, code) = match seal {
+        let (sealed, build_date, policy, allowed_arguments, code) = match seal {
             Ok(None) => {
                 let build_date = build_date.unwrap_or_default().to_string_lossy();
                 return Self {
@@ -77,15 +79,19 @@ impl ImageIdentity {
                     source: Source::Environment,
                     overridden: None,
                     policy: Policy::default(),
+                    allowed_arguments: Vec::new(),
                     code: None,
                 };
             }
             Ok(Some(seal)) => {
                 let sha = meaningful(&seal.git_sha)
                     .map_err(|word| format!("the seal {PATH} says {word}"));
-                (sha, clean(&seal.build_date).to_owned(), seal.policy(), seal.code)
+                let (build_date, policy) = (clean(&seal.build_date).to_owned(), seal.policy());
+                (sha, build_date, policy, seal.allow_arguments, seal.code)
             }
-            Err(error) => (Err(causes(&error)), String::new(), Policy::UNREADABLE, None),
+            Err(error) => {
+                (Err(causes(&error)), String::new(), Policy::UNREADABLE, Vec::new(), None)
+            }
         };
         // Both in lower case, where they are hex.
         let overridden = match (&sealed, environment) {
@@ -99,6 +105,7 @@ impl ImageIdentity {
             source: Source::Sealed,
             overridden,
             policy,
+            allowed_arguments,
             code,
         }
     }
@@ -135,10 +142,9 @@ mod tests {
         let seal = Seal {
             git_sha: sha.into(),
             build_date: "2026-01-08T12:00:00Z".into(),
-            enforce: None,
             require_expected: true,
-            stop_on_drift: false,
-            code: None,
+            allow_arguments: vec!["tsx-previews".into()],
+            ..Seal::default()
         };
         ImageIdentity::new(Ok(Some(seal)), environment.map(OsStr::new), Some(OsStr::new("today")))
     }
@@ -201,16 +207,18 @@ mod tests {
 
     #[test]
     fn the_policy_is_the_seals() {
-        let policy = Policy { enforce: None, require_expected: true, stop_on_drift: false };
+        let policy = Policy { require_expected: true, ..Policy::NONE };
         assert_eq!(sealed("a1b2c3d", None).policy, policy);
         assert_eq!(sealed("unknown", None).policy, policy);
+        assert_eq!(sealed("a1b2c3d", None).allowed_arguments, ["tsx-previews"]);
+        assert!(unsealed("a1b2c3d").allowed_arguments.is_empty());
         assert!(unsealed("a1b2c3d").policy.is_none());
     }
 
     #[test]
     fn a_broken_seal_is_enforced_always() {
         let broken = ImageIdentity::new(Err(SealError::TooLong), None, None);
-        assert_eq!(broken.policy.to_string(), "enforce always");
+        assert_eq!(broken.policy.to_string(), "enforce always, forbid tsx,strip-types");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -12,6 +13,7 @@ use thiserror::Error;
 use super::code::{MANIFEST, SealedCode, SealingError, seal_code};
 use super::ownership::{NotRoots, must_be_roots};
 use super::policy::{Enforce, Policy};
+use crate::runner::Runners;
 
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
 pub const PATH: &str = "/etc/version-guard/image.json";
@@ -23,7 +25,7 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The image's identity and policy as they were sealed at build time. Unknown fields are refused:
 /// they would be promises that this version does not keep.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seal {
     pub git_sha: String,
@@ -35,6 +37,14 @@ pub struct Seal {
     pub require_expected: bool,
     #[serde(default, skip_serializing_if = "is_off")]
     pub stop_on_drift: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbid_runners: Option<Runners>,
+    /// Arguments of the worker command that are no runner, as they stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_arguments: Vec<String>,
+    /// Of a size that can be added to any moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_watch_ms: Option<u32>,
     /// What the code was when the image was built; `None` where it was not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub code: Option<SealedCode>,
@@ -83,6 +93,8 @@ impl Seal {
             enforce: self.enforce,
             require_expected: self.require_expected,
             stop_on_drift: self.stop_on_drift,
+            forbid_runners: self.forbid_runners,
+            runner_watch: self.runner_watch_ms.map(|ms| Duration::from_millis(ms.into())),
         }
     }
 
@@ -216,6 +228,10 @@ mod tests {
         "\"always\"",
         "\"requireExpected\":",
         "\"stopOnDrift\":",
+        "\"forbidRunners\":",
+        "[\"tsx\",\"bun\"]",
+        "\"allowArguments\":",
+        "\"runnerWatchMs\":",
         "true",
         "null",
         "\"code\":{",
@@ -256,10 +272,7 @@ mod tests {
         let seal = Seal {
             git_sha: "a1b2c3d".into(),
             build_date: "2026-01-08T12:00:00Z".into(),
-            enforce: None,
-            require_expected: false,
-            stop_on_drift: false,
-            code: None,
+            ..Seal::default()
         };
         assert_eq!(
             serde_json::to_string(&seal).unwrap(),
@@ -269,16 +282,27 @@ mod tests {
 
     #[test]
     fn a_policy_is_part_of_the_json_and_read_back() {
-        let text =
-            r#"{"gitSha":"a1b2c3d","buildDate":"","enforce":"always","requireExpected":true}"#;
+        let text = r#"{"gitSha":"a1b2c3d","buildDate":"","enforce":"always","requireExpected":true,"forbidRunners":["tsx","bun"],"allowArguments":["tsx-previews"],"runnerWatchMs":15000}"#;
         let seal: Seal = serde_json::from_str(text).unwrap();
-        assert_eq!(seal.policy().to_string(), "enforce always, require expected");
+        assert_eq!(
+            seal.policy().to_string(),
+            "enforce always, require expected, forbid tsx,bun, runner watch 15s"
+        );
         assert_eq!(serde_json::to_string(&seal).unwrap(), text);
     }
 
     #[test]
     fn a_policy_that_this_version_does_not_keep_is_refused() {
-        for field in [r#""enforce":"sometimes""#, r#""requireExpected":"yes""#] {
+        for field in [
+            r#""enforce":"sometimes""#,
+            r#""requireExpected":"yes""#,
+            r#""forbidRunners":["tsx","nonsense"]"#,
+            r#""forbidRunners":[]"#,
+            r#""forbidRunners":"tsx""#,
+            r#""allowArguments":"tsx""#,
+            r#""runnerWatchMs":-1"#,
+            r#""runnerWatchMs":4294967296"#,
+        ] {
             let text = format!(r#"{{"gitSha":"a1b2c3d",{field}}}"#);
             assert!(serde_json::from_str::<Seal>(&text).is_err(), "{field}");
         }
@@ -311,7 +335,7 @@ mod tests {
     fn any_change_of_a_seal_is_refused_or_kept() {
         /// Where it is changed, how many bytes go there, and which come.
         type Change = (usize, u8, Vec<u8>);
-        const SEAL: &[u8] = br#"{"gitSha":"a1b2c3d","buildDate":"2026-01-08","enforce":"always","requireExpected":true,"stopOnDrift":true,"code":{"paths":["/app"],"except":["/app/tmp"],"sha256":"ab","bytes":9,"files":1,"executables":["/app/\\x0a"],"links":[["/app/b","a"]]}}"#;
+        const SEAL: &[u8] = br#"{"gitSha":"a1b2c3d","buildDate":"2026-01-08","enforce":"always","requireExpected":true,"stopOnDrift":true,"forbidRunners":["tsx"],"allowArguments":["a"],"runnerWatchMs":9,"code":{"paths":["/app"],"except":["/app/tmp"],"sha256":"ab","bytes":9,"files":1,"executables":["/app/\\x0a"],"links":[["/app/b","a"]]}}"#;
         assert!(Seal::parse(SEAL).is_ok());
         bolero::check!().with_type::<Vec<Change>>().for_each(|changes: &Vec<Change>| {
             let mut bytes = SEAL.to_vec();

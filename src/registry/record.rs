@@ -317,6 +317,7 @@ mod tests {
             source: Source::Sealed,
             overridden: None,
             policy: Policy::default(),
+            allowed_arguments: Vec::new(),
             code: None,
         };
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_873_600_042);

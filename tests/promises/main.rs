@@ -36,4 +36,5 @@ mod suspension;
 mod terminal;
 mod values;
 mod verify_command;
+mod wall;
 mod worker_start;

@@ -156,7 +156,8 @@ const HIDDEN: [Case; 24] = [
     ),
     (
         "a shell and eval",
-        &[("start.sh", "A=t B=sx\neval \"$A$B src/worker.ts\"\n")],
+        // The line is `tsx src/worker.ts`, its letters turned by half the alphabet.
+        &[("start.sh", "eval \"$(echo gfk fep/jbexre.gf | tr a-z n-za-m)\"\n")],
         &["sh", "start.sh"],
     ),
     (
@@ -498,8 +499,7 @@ fn the_third_line_names_the_process_and_forges_no_other() {
 
 #[test]
 fn a_tree_that_grows_while_it_is_killed_leaves_nothing_behind() {
-    let grow =
-        "while :; do (sleep 60 & sleep 60) & sleep 0.002; done &\nt=t\n${t}sx src/worker.ts\n";
+    let grow = "while :; do (sleep 60 & sleep 60) & sleep 0.002; done &\neval \"$(echo gfk fep/jbexre.gf | tr a-z n-za-m)\"\n";
     for pid1 in [false, true] {
         let Some(app) = App::new(&[("start.sh", grow)]) else { return };
         let shim = app.shim(["sh", "start.sh"]).production(SHA);

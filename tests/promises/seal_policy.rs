@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::common::image::Image;
 use crate::common::{Ended, SHA, Sandbox, Shim};
 
 const ALWAYS: &str = r#""enforce":"always""#;
@@ -150,4 +151,124 @@ fn uncommitted_code_is_refused_in_production_even_where_it_is_expected() {
     );
     assert_refused(&shim(ALWAYS).output(), "GIT_SHA is 'a1b2c3d-dirty' in production!");
     assert_started(&shim(REQUIRED).output());
+}
+
+/// What must not run the worker's code, as `check` tells it of an image with this policy.
+fn forbidden(policy: &str, asked: Option<&str>) -> Value {
+    let seal = format!(r#"{{"gitSha":"{SHA}"{policy}}}"#);
+    let check = Shim::command("check").inside(Sandbox::new().sealed(seal));
+    let check = match asked {
+        Some(list) => check.env("VERSION_GUARD_FORBID_RUNNERS", list),
+        None => check,
+    };
+    let ended = check.options(["--log-format", "json"]).output();
+    let report: Value = serde_json::from_str(&ended.stdout).expect("an object");
+    report["forbidRunners"].clone()
+}
+
+#[test]
+fn a_deployment_forbids_more_runners_than_are_sealed_and_allows_none_of_them() {
+    const TS_NODE: &str = r#","forbidRunners":["ts-node"]"#;
+    for (sealed, asked, expected) in [
+        ("", None, json!(["tsx", "strip-types"])),
+        ("", Some(""), json!(["tsx", "strip-types"])),
+        ("", Some("bun,TSX"), json!(["tsx", "bun"])),
+        (TS_NODE, None, json!(["ts-node"])),
+        (TS_NODE, Some(" "), json!(["ts-node"])),
+        (TS_NODE, Some("tsx"), json!(["tsx", "ts-node"])),
+        (r#","forbidRunners":["tsx","ts-node"]"#, Some("bun"), json!(["tsx", "ts-node", "bun"])),
+    ] {
+        assert_eq!(forbidden(sealed, asked), expected, "{sealed} and {asked:?}");
+    }
+}
+
+#[test]
+fn a_runner_that_nobody_knows_is_refused_in_one_sentence_that_names_those_that_are_known() {
+    let expected = "expected names with commas between them: tsx, strip-types, ts-node, swc-node, esbuild-register, jiti, vite-node, babel-node, bun, deno, sucrase";
+    for command in ["run", "check", "seal"] {
+        let shim = Shim::command(command).inside(Sandbox::new().seal_folder());
+        let option = shim.clone().options(["--forbid-runners", "tsx,nonsense"]);
+        let twin = shim.env("VERSION_GUARD_FORBID_RUNNERS", "tsx,nonsense");
+        for shim in [option, twin] {
+            let shim = if command == "run" { shim.worker(["echo", "started"]) } else { shim };
+            let ended = shim.output();
+            assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "{ended:?}");
+            assert!(ended.stderr.contains(expected), "{ended:?}");
+        }
+    }
+    let sealed = self::shim(SHA, r#""forbidRunners":["nonsense"]"#).output();
+    assert_refused(&sealed, "GIT_SHA is 'unknown' in production!");
+}
+
+#[test]
+fn seal_writes_what_the_image_forbids_what_it_allows_and_how_long_it_is_watched() {
+    let image = Image::new();
+    let sealed = |shim: Shim| {
+        let ended = shim.output();
+        assert_eq!(ended.code, 0, "{ended:?}");
+        image.sealed().expect("a seal")
+    };
+    let none = json!({ "gitSha": SHA, "buildDate": "" });
+    assert_eq!(sealed(image.seal()), none);
+    let options = image.seal().options([
+        "--forbid-runners",
+        "ts-node,tsx",
+        "--runner-watch",
+        "1500us",
+        "--allow-argument",
+        "--queue=tsx",
+        "--allow-argument",
+        " 'a\tsx'\n",
+    ]);
+    assert_eq!(
+        sealed(options),
+        json!({
+            "gitSha": SHA,
+            "buildDate": "",
+            "forbidRunners": ["tsx", "ts-node"],
+            "allowArguments": ["--queue=tsx", " 'a\tsx'\n"],
+            "runnerWatchMs": 2,
+        })
+    );
+    let twins = |list, watch| {
+        let seal = image.seal().env("VERSION_GUARD_FORBID_RUNNERS", list);
+        seal.env("VERSION_GUARD_RUNNER_WATCH", watch).env("VERSION_GUARD_ALLOW_ARGUMENT", "tsx")
+    };
+    assert_eq!(sealed(twins("", "")), none);
+    assert_eq!(
+        sealed(twins("bun", "0s")),
+        json!({ "gitSha": SHA, "buildDate": "", "forbidRunners": ["bun"], "runnerWatchMs": 0 })
+    );
+}
+
+#[test]
+fn what_the_image_allows_is_sealed_alone() {
+    for command in ["run", "check"] {
+        let shim = Shim::command(command).options(["--allow-argument", "tsx"]);
+        let ended = shim.worker(["echo", "started"]).output();
+        assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "{ended:?}");
+    }
+    let ended = Image::new().seal().options(["--allow-argument", ""]).output();
+    assert_eq!(ended.code, 125, "{ended:?}");
+}
+
+#[test]
+fn check_and_the_start_line_tell_what_is_forbidden_and_allowed() {
+    let policy = r#""forbidRunners":["bun"],"runnerWatchMs":15000,"allowArguments":["tsx\u001b"]"#;
+    let ended = shim(SHA, policy).env("VERSION_GUARD_FORBID_RUNNERS", "tsx").output();
+    assert_started(&ended);
+    let start = format!("[version] GIT_SHA {SHA} (sealed, forbid tsx,bun, runner watch 15s), ");
+    assert!(ended.lines()[0].starts_with(&start), "{ended:?}");
+    let seal = format!(r#"{{"gitSha":"{SHA}",{policy}}}"#);
+    let check = Shim::command("check").inside(Sandbox::new().sealed(seal));
+    let text = check.output();
+    let told =
+        "\nPolicy:       forbid bun, runner watch 15s\nAllowed:      tsx\\u{1b} (argument)\n";
+    assert!(text.stdout.contains(told), "{text:?}");
+    let json: Value =
+        serde_json::from_str(&check.options(["--log-format", "json"]).output().stdout)
+            .expect("an object");
+    assert_eq!(json["forbidRunners"], json!(["bun"]), "{json}");
+    assert_eq!(json["allowedArguments"], json!(["tsx\u{1b}"]), "{json}");
+    assert_eq!(json["runnerWatchMs"], json!(15000), "{json}");
 }

@@ -4,6 +4,7 @@
 pub mod chaos;
 pub mod cluster;
 pub mod dns;
+pub mod image;
 pub mod net;
 pub mod proxy;
 pub mod redis;

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use crate::config::RunnerWatch;
 use crate::guard::{Process, runner_in};
-use crate::runner::{Runner, Runners};
+use crate::runner::Runner;
 use crate::supervisor::{Sighting, Watch};
 
 /// How much of a command line is shown, in characters.
 const MAX_SHOWN: usize = 500;
 
-/// Watches for forbidden runners, and keeps the first that it finds.
+/// Looks for forbidden runners, and keeps the first that it finds.
 #[derive(Debug)]
-pub struct RunnerWatch {
-    forbidden: Runners,
-    duration: Duration,
+pub struct SecondLook {
+    watch: RunnerWatch,
     found: Option<FoundRunner>,
 }
 
@@ -30,20 +30,26 @@ pub struct FoundRunner {
     pub shown_by: String,
 }
 
-impl RunnerWatch {
-    pub fn new(forbidden: Runners, duration: Duration) -> Self {
-        Self { forbidden, duration, found: None }
+impl SecondLook {
+    pub fn new(watch: RunnerWatch) -> Self {
+        Self { watch, found: None }
     }
 
     /// For which process all have been killed.
     pub fn found(&self) -> Option<&FoundRunner> {
         self.found.as_ref()
     }
+
+    fn is_allowed(&self, sighting: &Sighting) -> bool {
+        let is_allowed =
+            |word: &OsString| self.watch.allowed.iter().any(|one| word == one.as_str());
+        sighting.argv.iter().any(is_allowed)
+    }
 }
 
-impl Watch for RunnerWatch {
+impl Watch for SecondLook {
     fn duration(&self) -> Duration {
-        self.duration
+        self.watch.duration
     }
 
     fn condemns(&mut self, sighting: &Sighting) -> bool {
@@ -53,7 +59,9 @@ impl Watch for RunnerWatch {
             folder: sighting.folder.clone(),
             node_options: sighting.environment.get("NODE_OPTIONS").map(OsStr::to_owned),
         };
-        let found = runner_in(&process).filter(|(runner, _)| self.forbidden.contains(*runner));
+        let found = runner_in(&process).filter(|(runner, _)| {
+            self.watch.forbidden.contains(*runner) && !self.is_allowed(sighting)
+        });
         self.found = found.map(|(runner, shown_by)| FoundRunner {
             runner,
             pid: sighting.pid,

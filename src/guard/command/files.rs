@@ -1,0 +1,161 @@
+//! The one way to files that the reader of commands has: bounded in number, size and time.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::escape::Escape;
+use crate::input::{read_head, read_small};
+
+/// How many files are read for one command.
+const MAX_READS: u32 = 64;
+/// What is read of a script or of a package.json, in bytes.
+const MAX_BYTES: u64 = 256 * 1024;
+/// What is read of a program's own code, where its imports stand, in bytes.
+const MAX_HEAD_BYTES: u64 = 16 * 1024;
+/// How many times a path is looked at.
+const MAX_LOOKS: u32 = 4096;
+/// How many entries of a folder are seen.
+const MAX_ENTRIES: usize = 1024;
+/// What all of it may take.
+const LIMIT: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct Files {
+    reads_left: u32,
+    looks_left: u32,
+    until: Instant,
+    read: HashMap<(PathBuf, bool), Option<Rc<str>>>,
+    /// What could not be read, as sentences.
+    pub unread: Vec<String>,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        Self {
+            reads_left: MAX_READS,
+            looks_left: MAX_LOOKS,
+            until: Instant::now() + LIMIT,
+            read: HashMap::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// All of a script or of a package.json; `None` for what is no such file, or can't be read.
+    pub fn text(&mut self, path: &Path) -> Option<Rc<str>> {
+        self.once(path, false, |path| read_small(path, MAX_BYTES))
+    }
+
+    /// What a program begins with.
+    pub fn head(&mut self, path: &Path) -> Option<Rc<str>> {
+        self.once(path, true, |path| read_head(path, MAX_HEAD_BYTES))
+    }
+
+    fn once(
+        &mut self,
+        path: &Path,
+        is_head: bool,
+        read: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+    ) -> Option<Rc<str>> {
+        let key = (path.to_owned(), is_head);
+        if let Some(known) = self.read.get(&key) {
+            return known.clone();
+        }
+        if !self.may_look() {
+            return None;
+        }
+        let found = if !path.exists() {
+            None
+        } else if self.reads_left == 0 {
+            self.tell(format!("more than {MAX_READS} files belong to it"));
+            None
+        } else {
+            self.reads_left -= 1;
+            match read(path) {
+                Ok(bytes) => Some(Rc::from(String::from_utf8_lossy(&bytes))),
+                Err(error) => {
+                    self.tell(format!("{} can't be read: {error}", shown(path)));
+                    None
+                }
+            }
+        };
+        self.read.insert(key, found.clone());
+        found
+    }
+
+    pub fn is_file(&mut self, path: &Path) -> bool {
+        self.may_look() && path.is_file()
+    }
+
+    pub fn is_folder(&mut self, path: &Path) -> bool {
+        self.may_look() && path.is_dir()
+    }
+
+    pub fn exists(&mut self, path: &Path) -> bool {
+        self.may_look() && path.exists()
+    }
+
+    /// Whether it is a program: a file that somebody may execute.
+    pub fn is_executable(&mut self, path: &Path) -> bool {
+        let is_one = |file: fs::Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
+        self.may_look() && path.metadata().is_ok_and(is_one)
+    }
+
+    /// Where a path leads, all links followed; the path itself where it leads nowhere.
+    pub fn real(&mut self, path: &Path) -> PathBuf {
+        let real = self.may_look().then(|| path.canonicalize().ok()).flatten();
+        real.unwrap_or_else(|| path.to_owned())
+    }
+
+    /// The folders in a folder, sorted.
+    pub fn folders_in(&mut self, path: &Path) -> Vec<PathBuf> {
+        if !self.may_look() {
+            return Vec::new();
+        }
+        let entries = fs::read_dir(path).into_iter().flatten().flatten().take(MAX_ENTRIES);
+        let mut found: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        found.sort();
+        found
+    }
+
+    fn may_look(&mut self) -> bool {
+        if self.looks_left == 0 || Instant::now() >= self.until {
+            self.tell(format!("it takes longer than {LIMIT:?} to follow"));
+            return false;
+        }
+        self.looks_left -= 1;
+        true
+    }
+
+    /// Something that is not followed, said once.
+    pub fn tell(&mut self, what: String) {
+        if !self.unread.contains(&what) {
+            self.unread.push(what);
+        }
+    }
+}
+
+/// A path from a folder, without `.` and `..` where these say nothing.
+pub fn join(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let mut joined = PathBuf::new();
+    for component in folder.join(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                joined.pop();
+            }
+            other => joined.push(other),
+        }
+    }
+    joined
+}
+
+/// A path for a sentence.
+pub fn shown(path: &Path) -> String {
+    Escape(&path.display().to_string()).to_string()
+}

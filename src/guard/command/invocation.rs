@@ -1,0 +1,153 @@
+//! A command, where it is executed, and what comes of reading it: values that pass between the readers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::runner::Runner;
+use crate::system::environment::Environment;
+
+/// Stands around text that only an execution would tell, in a word that holds such text.
+pub const UNKNOWN: char = '\u{fffc}';
+
+/// How many characters of a command a chain shows.
+const MAX_SHOWN: usize = 160;
+
+/// How a command came to be executed.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    /// The working directory.
+    pub folder: PathBuf,
+    pub variables: Variables<'a>,
+    /// What has led here, from the worker's command on.
+    pub chain: Vec<String>,
+    /// How many commands have led here.
+    pub depth: u32,
+}
+
+impl Place<'_> {
+    /// One step further.
+    #[must_use]
+    pub fn step(&self, step: impl Into<String>) -> Self {
+        let mut next = self.clone();
+        next.push(step.into());
+        next
+    }
+
+    pub fn push(&mut self, step: String) {
+        if self.chain.last() != Some(&step) {
+            self.chain.push(step);
+        }
+    }
+}
+
+/// A command with its arguments.
+#[derive(Debug, Clone)]
+pub struct Invocation<'a> {
+    pub words: Vec<String>,
+    pub place: Place<'a>,
+}
+
+impl Invocation<'_> {
+    /// The program's name as it was given.
+    pub fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    pub fn arguments(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
+    /// As somebody would type it, cut where it is long.
+    pub fn shown(&self) -> String {
+        let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
+        cut(&words.join(" ").replace(UNKNOWN, ""))
+    }
+
+    /// The chain with this command at its end.
+    pub fn chain(&self) -> Vec<String> {
+        self.place.step(self.shown()).chain
+    }
+}
+
+/// Text as a chain shows it.
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// A word, in quotes where a shell would need them.
+pub fn quoted(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "@%+=:,./-_".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// What reading a command has found.
+#[derive(Debug, Clone)]
+pub enum Next<'a> {
+    /// It executes another one.
+    Command(Invocation<'a>),
+    /// It has a shell execute this.
+    Shell(Script<'a>),
+    /// It runs code by this runner; the words that show it, and what has led there.
+    Runs { runner: Runner, words: Vec<String>, chain: Vec<String> },
+    /// What it executes can't be told, and holds a runner's name.
+    Doubt { runner: Runner, words: Vec<String>, chain: Vec<String> },
+}
+
+/// A shell's commands.
+#[derive(Debug, Clone)]
+pub struct Script<'a> {
+    pub text: String,
+    /// `$0`.
+    pub name: String,
+    /// `$1` and so on.
+    pub arguments: Vec<String>,
+    pub place: Place<'a>,
+}
+
+/// Environment variables: what the shim was given, and what commands have changed of it.
+#[derive(Debug, Clone)]
+pub struct Variables<'a> {
+    given: Option<&'a Environment>,
+    own: Rc<BTreeMap<String, Option<String>>>,
+}
+
+impl<'a> Variables<'a> {
+    pub fn new(given: &'a Environment) -> Self {
+        Self { given: Some(given), own: Rc::default() }
+    }
+
+    /// No variables but those that are set from now on.
+    pub fn cleared() -> Self {
+        Self { given: None, own: Rc::default() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        match self.own.get(name) {
+            Some(value) => value.clone(),
+            None => Some(self.given?.get(name)?.to_string_lossy().into_owned()),
+        }
+    }
+
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        Rc::make_mut(&mut self.own).insert(name.into(), Some(value.into()));
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        Rc::make_mut(&mut self.own).insert(name.to_owned(), None);
+    }
+}
+
+/// The runner whose name stands in text that can't be told, as a word of its own.
+pub fn named_in(text: &str) -> Option<Runner> {
+    let is_of_word = |character: char| character.is_alphanumeric() || "-_.".contains(character);
+    let words = text.split(|character| !is_of_word(character));
+    words.filter(|word| *word != "bun" && *word != "deno").find_map(Runner::of_program)
+}

@@ -1,0 +1,213 @@
+//! npm and npx.
+
+use super::super::files::{Files, join};
+use super::super::invocation::{Invocation, Next, Script};
+use super::super::manifest::{Manifest, without_version};
+use super::super::wrappers::{behind_options, string_option};
+use super::scripts::{Run, with_programs};
+use super::workspaces::{members, selected};
+use crate::runner::Runner;
+
+/// npm's options whose value is a word of its own.
+const VALUES: [&str; 20] = [
+    "--prefix",
+    "-C",
+    "-w",
+    "--workspace",
+    "--loglevel",
+    "--userconfig",
+    "--globalconfig",
+    "--cache",
+    "--script-shell",
+    "--node-options",
+    "--registry",
+    "-p",
+    "--package",
+    "-c",
+    "--call",
+    "--tag",
+    "--omit",
+    "--include",
+    "--scope",
+    "--shell",
+];
+
+/// What comes of npm; npm-run-script(1), npm-exec(1).
+pub fn npm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    let (own, given) = halves(invocation.arguments());
+    let operands = operands(own, &VALUES);
+    let mut invocation = invocation.clone();
+    if let Some(folder) = string_option(own, &["--prefix", "-C"]) {
+        invocation.place.folder = join(&invocation.place.folder, folder);
+    }
+    let Some((command, rest)) = operands.split_first() else { return Vec::new() };
+    let all = |rest: &[String]| [rest, given].concat();
+    match command.as_str() {
+        "run" | "run-script" | "rum" | "urn" => match rest.split_first() {
+            Some((name, rest)) => run(name, &all(rest), &invocation, files),
+            None => Vec::new(),
+        },
+        "start" | "stop" | "test" => run(command, &all(rest), &invocation, files),
+        "t" | "tst" => run("test", &all(rest), &invocation, files),
+        "restart" => ["restart", "stop", "start"]
+            .iter()
+            .flat_map(|name| run(name, &all(rest), &invocation, files))
+            .collect(),
+        "exec" | "x" => {
+            let words = own.iter().skip_while(|word| *word != command).skip(1).cloned();
+            let mut words: Vec<String> = words.collect();
+            if own.len() < invocation.arguments().len() {
+                words.push("--".into());
+                words.extend(given.iter().cloned());
+            }
+            executed(&invocation, &words, files)
+        }
+        "install" | "i" | "ci" | "add" if !own.iter().any(|word| word == "--ignore-scripts") => [
+            "preinstall",
+            "install",
+            "postinstall",
+            "prepublish",
+            "preprepare",
+            "prepare",
+            "postprepare",
+        ]
+        .iter()
+        .filter_map(|name| {
+            let run = Run { name, arguments: &[], hooks: false };
+            run.from(&invocation.place.folder, &invocation, files)
+        })
+        .flatten()
+        .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What stands before `--`, and what behind it.
+fn halves(words: &[String]) -> (&[String], &[String]) {
+    match words.iter().position(|word| word == "--") {
+        Some(at) => (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default()),
+        None => (words, &[]),
+    }
+}
+
+/// The words that are neither options nor the values of these.
+pub fn operands(words: &[String], values: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = words;
+    loop {
+        rest = behind_options(rest, values, 0);
+        let Some((word, others)) = rest.split_first() else { return found };
+        found.push(word.clone());
+        rest = others;
+    }
+}
+
+fn run<'a>(
+    name: &str,
+    arguments: &[String],
+    invocation: &Invocation<'a>,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    let folder = &invocation.place.folder;
+    let has =
+        |flags: &[&str]| invocation.arguments().iter().any(|word| flags.contains(&word.as_str()));
+    let run = Run { name, arguments, hooks: !has(&["--ignore-scripts"]) };
+    let mut of = Vec::new();
+    for selector in options(invocation.arguments(), &["-w", "--workspace"]) {
+        of.extend(selected(selector, folder, files));
+    }
+    if has(&["-ws", "--workspaces"]) {
+        of.extend(members(folder, files));
+    }
+    if of.is_empty() {
+        return run.from(folder, invocation, files).unwrap_or_default();
+    }
+    let each = of.iter().filter_map(|manifest| run.of(manifest, invocation, files));
+    each.flatten().collect()
+}
+
+/// Each value of an option that may be repeated.
+pub fn options<'w>(words: &'w [String], names: &[&str]) -> Vec<&'w str> {
+    let mut found = Vec::new();
+    let mut rest = words;
+    while let Some((word, others)) = rest.split_first() {
+        if word == "--" {
+            break;
+        }
+        let is_one = |name: &&str| {
+            word == name || word.strip_prefix(*name).is_some_and(|value| value.starts_with('='))
+        };
+        if names.iter().any(is_one) {
+            found.extend(string_option(rest, names));
+        }
+        rest = others;
+    }
+    found
+}
+
+pub fn npx<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    executed(invocation, invocation.arguments(), files)
+}
+
+/// What npx and its like execute, by the words behind their names: a program of a package, or commands.
+pub fn executed<'a>(
+    invocation: &Invocation<'a>,
+    words: &[String],
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    const OPTIONS: [&str; 12] = [
+        "-p",
+        "--package",
+        "-c",
+        "--call",
+        "--prefix",
+        "-C",
+        "-w",
+        "--workspace",
+        "--loglevel",
+        "--userconfig",
+        "--registry",
+        "--node-options",
+    ];
+    let mut folder = invocation.place.folder.clone();
+    if let Some(prefix) = string_option(words, &["--prefix", "-C"]) {
+        folder = join(&folder, prefix);
+    }
+    if let Some(selector) = string_option(words, &["-w", "--workspace"])
+        && let Some(manifest) = selected(selector, &folder, files).first()
+    {
+        folder.clone_from(&manifest.folder);
+    }
+    let mut place = with_programs(&folder, invocation.place.step(invocation.shown()));
+    place.folder = folder;
+    if let Some(text) = string_option(words, &["-c", "--call"]) {
+        let (name, arguments) = ("sh".to_owned(), Vec::new());
+        return vec![Next::Shell(Script { text: text.to_owned(), name, arguments, place })];
+    }
+    let rest = behind_options(words, &OPTIONS, 0);
+    let Some((program, arguments)) = rest.split_first() else { return Vec::new() };
+    package_program(program, arguments, place, files)
+}
+
+/// A program of a package: under its own name, or as the package names it.
+pub fn package_program<'a>(
+    program: &str,
+    arguments: &[String],
+    place: super::super::invocation::Place<'a>,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    let package = program.rsplit_once("@npm:").map_or(program, |(_, package)| package);
+    let package = without_version(package);
+    let alias = || Manifest::nearest(&place.folder, files)?.alias(package);
+    if let Some(runner) =
+        Runner::of_package(package).filter(|_| package.contains('/')).or_else(alias)
+    {
+        let words = [vec![program.to_owned()], arguments.to_vec()].concat();
+        let chain = Invocation { words: words.clone(), place }.chain();
+        return vec![Next::Runs { runner, words, chain }];
+    }
+    let name = package.rsplit('/').next().unwrap_or(package);
+    let name = if program.starts_with(['.', '/']) { program } else { name };
+    let words = [vec![name.to_owned()], arguments.to_vec()].concat();
+    vec![Next::Command(Invocation { words, place })]
+}

@@ -1,0 +1,130 @@
+//! Yarn, 1 and later.
+
+use super::super::files::{Files, join};
+use super::super::invocation::{Invocation, Next};
+use super::super::wrappers::{behind_options, string_option};
+use super::npm::{executed, package_program};
+use super::scripts::{Run, with_programs};
+use super::workspaces::{members, selected};
+
+const VALUES: [&str; 10] = [
+    "--cwd",
+    "--mutex",
+    "--registry",
+    "--cache-folder",
+    "--modules-folder",
+    "--network-timeout",
+    "--use-yarnrc",
+    "--emoji",
+    "--include",
+    "--exclude",
+];
+
+/// Commands of its own that run nothing of a project.
+const OTHERS: [&str; 28] = [
+    "add",
+    "audit",
+    "autoclean",
+    "bin",
+    "cache",
+    "check",
+    "config",
+    "constraints",
+    "dedupe",
+    "explain",
+    "global",
+    "help",
+    "import",
+    "info",
+    "init",
+    "licenses",
+    "link",
+    "list",
+    "outdated",
+    "pack",
+    "plugin",
+    "publish",
+    "rebuild",
+    "remove",
+    "set",
+    "upgrade",
+    "version",
+    "why",
+];
+
+/// What comes of Yarn; `yarn help run`.
+pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    let words = invocation.arguments();
+    let rest = behind_options(words, &VALUES, 0);
+    let own = words.get(..words.len() - rest.len()).unwrap_or_default();
+    let mut invocation = invocation.clone();
+    if let Some(folder) = string_option(own, &["--cwd"]) {
+        invocation.place.folder = join(&invocation.place.folder, folder);
+    }
+    let Some((command, others)) = rest.split_first() else { return Vec::new() };
+    let others = behind_options(others, &VALUES, 0);
+    let in_folder = |folder: &std::path::Path, words: &[String]| {
+        let mut place = invocation.place.step(invocation.shown());
+        folder.clone_into(&mut place.folder);
+        Next::Command(Invocation { words: [&["yarn".to_owned()], words].concat(), place })
+    };
+    match (command.as_str(), others.split_first()) {
+        ("run", Some((name, arguments))) => script_or_program(name, arguments, &invocation, files),
+        ("workspace", Some((name, words))) => selected(name, &invocation.place.folder, files)
+            .iter()
+            .map(|manifest| in_folder(&manifest.folder, words))
+            .collect(),
+        ("workspaces", Some(_)) => {
+            // `foreach` with its options, or Yarn 1's `run`.
+            let words = others.iter().skip_while(|word| *word != "run" && *word != "exec");
+            let words: Vec<String> = words.cloned().collect();
+            let all = members(&invocation.place.folder, files);
+            all.iter().map(|manifest| in_folder(&manifest.folder, &words)).collect()
+        }
+        ("exec", Some((program, arguments))) => program_of(program, arguments, &invocation, files),
+        ("dlx", _) => executed(&invocation, others, files),
+        ("node", _) => vec![Next::Command(Invocation {
+            words: [vec!["node".to_owned()], others.to_vec()].concat(),
+            place: invocation.place.step(invocation.shown()),
+        })],
+        ("install", _) => ["preinstall", "install", "postinstall", "prepare"]
+            .iter()
+            .filter_map(|name| {
+                let run = Run { name, arguments: &[], hooks: false };
+                run.from(&invocation.place.folder, &invocation, files)
+            })
+            .flatten()
+            .collect(),
+        (other, _) if OTHERS.contains(&other) => Vec::new(),
+        (name, _) => {
+            let arguments = rest.get(1..).unwrap_or_default();
+            script_or_program(name, arguments, &invocation, files)
+        }
+    }
+}
+
+fn script_or_program<'a>(
+    name: &str,
+    arguments: &[String],
+    invocation: &Invocation<'a>,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    let arguments = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
+    let folder = &invocation.place.folder;
+    // Yarn 1 alone has hooks; which one it is can't be told by its name.
+    let is_later = folder.ancestors().any(|folder| files.is_file(&folder.join(".yarnrc.yml")));
+    let run = Run { name, arguments, hooks: !is_later };
+    run.from(folder, invocation, files)
+        .unwrap_or_else(|| program_of(name, arguments, invocation, files))
+}
+
+fn program_of<'a>(
+    name: &str,
+    arguments: &[String],
+    invocation: &Invocation<'a>,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    let folder = invocation.place.folder.clone();
+    let place = with_programs(&folder, invocation.place.step(invocation.shown()));
+    package_program(name, arguments, place, files)
+}

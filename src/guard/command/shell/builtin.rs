@@ -1,0 +1,195 @@
+//! What a shell does itself, as far as it changes what is executed.
+
+use super::super::files::{Files, join};
+use super::super::invocation::UNKNOWN;
+use super::super::lookup::find_program;
+use super::condition::{self, Status};
+use super::state::{State, unknown};
+
+/// What comes of a command.
+#[derive(Debug)]
+pub struct Builtin {
+    pub does: Does,
+    pub status: Status,
+}
+
+#[derive(Debug)]
+pub enum Does {
+    /// It is done.
+    Nothing,
+    Return,
+    Exit,
+    /// Commands are read in, as by `eval` and `.`.
+    Read {
+        text: String,
+        arguments: Vec<String>,
+    },
+    /// A program is executed; with `ends`, in the shell's place.
+    Execute {
+        words: Vec<String>,
+        ends: bool,
+    },
+}
+
+impl Builtin {
+    fn done(status: Status) -> Self {
+        Self { does: Does::Nothing, status }
+    }
+
+    fn does(does: Does) -> Self {
+        Self { does, status: Status::Unknown }
+    }
+}
+
+/// What a command does that is no function.
+pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builtin {
+    let (name, arguments) = match words.split_first() {
+        Some((name, arguments)) => (name.as_str(), arguments),
+        None => return Builtin::done(Status::True),
+    };
+    match name {
+        ":" | "true" | "echo" | "printf" | "trap" | "umask" | "ulimit" | "wait" | "alias"
+        | "pwd" => Builtin::done(Status::True),
+        "false" => Builtin::done(Status::False),
+        "test" => Builtin::done(condition::status(arguments, false, &state.place.folder, files)),
+        "[" | "[[" => {
+            let words = arguments.split_last().map_or(arguments, |(_, words)| words);
+            Builtin::done(condition::status(words, name == "[[", &state.place.folder, files))
+        }
+        "return" => Builtin { does: Does::Return, status: exit_status(arguments) },
+        "exit" | "logout" => Builtin { does: Does::Exit, status: exit_status(arguments) },
+        "cd" | "pushd" => cd(arguments, state),
+        "set" => set(arguments, state),
+        "shift" => {
+            let count = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1);
+            state.arguments.drain(..usize::min(count, state.arguments.len()));
+            Builtin::done(Status::True)
+        }
+        "export" | "readonly" | "local" | "declare" | "typeset" => declare(name, arguments, state),
+        "unset" => {
+            for name in arguments {
+                state.unset(name);
+            }
+            Builtin::done(Status::True)
+        }
+        "read" => {
+            for name in arguments.iter().filter(|name| !name.starts_with('-')) {
+                state.assign(name, unknown(name));
+            }
+            Builtin::done(Status::Unknown)
+        }
+        "type" | "which" | "hash" => found(arguments, state, files),
+        "command"
+            if arguments.first().is_some_and(|option| matches!(option.as_str(), "-v" | "-V")) =>
+        {
+            found(arguments, state, files)
+        }
+        "command" | "builtin" => {
+            let rest = arguments.iter().skip_while(|word| *word == "-p" || *word == "--");
+            builtin(&rest.cloned().collect::<Vec<_>>(), state, files)
+        }
+        "exec" => exec(arguments),
+        "eval" => {
+            let arguments: Vec<String> = arguments.to_vec();
+            let text = arguments.join(" ");
+            Builtin::does(Does::Read { text, arguments: state.arguments.clone() })
+        }
+        "." | "source" => read_in(arguments, state, files),
+        _ => Builtin::does(Does::Execute { words: words.to_vec(), ends: false }),
+    }
+}
+
+fn exit_status(arguments: &[String]) -> Status {
+    match arguments.first().map(String::as_str) {
+        None => Status::Unknown,
+        Some(code) if code.contains(UNKNOWN) => Status::Unknown,
+        Some(code) => (code == "0").into(),
+    }
+}
+
+fn cd(arguments: &[String], state: &mut State) -> Builtin {
+    let folder = arguments.iter().find(|word| !word.starts_with('-'));
+    let folder = folder.cloned().or_else(|| state.get("HOME")).unwrap_or_default();
+    if !folder.contains(UNKNOWN) {
+        state.place.folder = join(&state.place.folder, &folder);
+    }
+    Builtin::done(Status::True)
+}
+
+fn set(arguments: &[String], state: &mut State) -> Builtin {
+    let mut rest = arguments;
+    while let Some((option, others)) = rest.split_first() {
+        let exports =
+            |all: &State, to: bool| if option.contains('a') { to } else { all.exports_all };
+        match option.as_str() {
+            "--" => {
+                state.arguments = others.to_vec();
+                return Builtin::done(Status::True);
+            }
+            "-o" | "+o" => {
+                if others.first().is_some_and(|name| name == "allexport") {
+                    state.exports_all = option == "-o";
+                }
+                rest = others.get(1..).unwrap_or_default();
+                continue;
+            }
+            _ if option.starts_with('-') => state.exports_all = exports(state, true),
+            _ if option.starts_with('+') => state.exports_all = exports(state, false),
+            _ => {
+                state.arguments = rest.to_vec();
+                return Builtin::done(Status::True);
+            }
+        }
+        rest = others;
+    }
+    Builtin::done(Status::True)
+}
+
+fn declare(name: &str, arguments: &[String], state: &mut State) -> Builtin {
+    let is_exported = name == "export"
+        || arguments.iter().any(|word| word.starts_with('-') && word.contains('x'));
+    for word in arguments.iter().filter(|word| !word.starts_with('-')) {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word.as_str(), None),
+        };
+        if let Some(value) = value {
+            state.assign(name, value.to_owned());
+        }
+        if is_exported {
+            state.export(name);
+        }
+    }
+    Builtin::done(Status::True)
+}
+
+fn found(arguments: &[String], state: &State, files: &mut Files) -> Builtin {
+    let mut names = arguments.iter().filter(|word| !word.starts_with('-'));
+    let all = names.all(|name| {
+        state.functions.contains_key(name) || find_program(name, &state.place, files).is_some()
+    });
+    Builtin::done(all.into())
+}
+
+fn exec(arguments: &[String]) -> Builtin {
+    let mut rest = arguments;
+    while let Some((option, others)) = rest.split_first() {
+        rest = match option.as_str() {
+            "-a" => others.get(1..).unwrap_or_default(),
+            "-c" | "-l" | "-cl" | "--" => others,
+            _ => return Builtin::does(Does::Execute { words: rest.to_vec(), ends: true }),
+        };
+    }
+    // With redirections alone.
+    Builtin::done(Status::True)
+}
+
+fn read_in(arguments: &[String], state: &State, files: &mut Files) -> Builtin {
+    let Some((name, rest)) = arguments.split_first() else { return Builtin::done(Status::False) };
+    let path = join(&state.place.folder, name);
+    let arguments = if rest.is_empty() { state.arguments.clone() } else { rest.to_vec() };
+    match files.text(&path) {
+        Some(text) => Builtin::does(Does::Read { text: text.to_string(), arguments }),
+        None => Builtin::done(Status::Unknown),
+    }
+}

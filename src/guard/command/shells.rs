@@ -1,0 +1,58 @@
+//! Shells as programs: what their own options say they execute.
+
+use super::files::{Files, join};
+use super::invocation::{Invocation, Next, Script, UNKNOWN, named_in};
+
+/// The programs that read a shell's language.
+pub const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh"];
+
+/// What comes of a shell; sh(1).
+pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    let mut rest = invocation.arguments();
+    let mut is_string = false;
+    while let Some((word, others)) = rest.split_first() {
+        match word.as_str() {
+            "--" | "-" => {
+                rest = others;
+                break;
+            }
+            "-o" | "+o" | "-O" | "+O" | "--rcfile" | "--init-file" => {
+                rest = others.get(1..).unwrap_or_default();
+            }
+            _ if word.starts_with("--") || word.starts_with('+') => rest = others,
+            _ if word.starts_with('-') => {
+                is_string |= word.contains('c');
+                let takes_value = word.ends_with('o');
+                rest = others.get(usize::from(takes_value)..).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    let Some((first, arguments)) = rest.split_first() else { return Vec::new() };
+    let place = invocation.place.step(invocation.shown());
+    if is_string {
+        if first.contains(UNKNOWN)
+            && first.trim_matches(UNKNOWN).len() + 2 * UNKNOWN.len_utf8() == first.len()
+        {
+            let doubt = named_in(first).map(|runner| Next::Doubt {
+                runner,
+                words: invocation.words.clone(),
+                chain: place.chain,
+            });
+            return doubt.into_iter().collect();
+        }
+        let (name, arguments) = match arguments.split_first() {
+            Some((name, arguments)) => (name.clone(), arguments),
+            None => ("sh".to_owned(), arguments),
+        };
+        let script = Script { text: first.clone(), name, arguments: arguments.to_vec(), place };
+        return vec![Next::Shell(script)];
+    }
+    let path = join(&invocation.place.folder, first);
+    let Some(text) = files.text(&path) else { return Vec::new() };
+    if text.contains('\0') {
+        return Vec::new();
+    }
+    let name = path.display().to_string();
+    vec![Next::Shell(Script { text: text.to_string(), name, arguments: arguments.to_vec(), place })]
+}
