@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::libc::SIGTERM;
 
 use crate::common::{
-    DEADLINE, Ended, Folder, Redis, SHA, Shim, eventually, found_out, holds, left_behind, skip,
-    status_field, within,
+    DEADLINE, Ended, Folder, Redis, SHA, Sandbox, Shim, eventually, found_out, holds, left_behind,
+    skip, status_field, within,
 };
 
 /// A real tsx, and a node of its own where there is one, as tests/run.sh installs them.
@@ -469,6 +469,30 @@ fn where_the_guards_are_enforced_always_it_is_stopped_outside_production() {
     let Some((app, shim)) = hidden(&[]) else { return };
     let ended = shim.env("GIT_SHA", SHA).options(["--enforce", "always"]).output();
     assert_eq!(app.is_stopped(&ended), Ok(()));
+}
+
+/// The image's own word: the seal's, with what it says beside the identity.
+fn sealed(shim: Shim, policy: &str) -> Ended {
+    let seal = format!(r#"{{"gitSha":"{SHA}","buildDate":"",{policy}}}"#);
+    shim.env("NODE_ENV", "production").inside(Sandbox::new().sealed(&seal)).output()
+}
+
+#[test]
+fn a_sealed_watch_can_not_be_turned_off_and_can_be_sealed_off() {
+    let Some((app, shim)) = hidden(&[]) else { return };
+    let off = shim.clone().options(["--runner-watch", "0s"]);
+    assert_eq!(app.is_stopped(&sealed(off, r#""runnerWatchMs":5000"#)), Ok(()));
+    let ended = sealed(shim, r#""runnerWatchMs":0"#);
+    assert!(ended.code == 0 && left_behind(&app.mark()), "{ended:?}");
+}
+
+#[test]
+fn what_is_not_forbidden_or_allowed_by_the_seal_goes_on() {
+    for policy in [r#""forbidRunners":["bun"]"#, r#""allowArguments":["src/worker.ts"]"#] {
+        let Some((app, shim)) = hidden(&[]) else { return };
+        let ended = sealed(shim, policy);
+        assert!(ended.code == 0 && left_behind(&app.mark()), "{ended:?}");
+    }
 }
 
 #[test]
