@@ -55,8 +55,8 @@ fn each_guard_that_refuses_says_why_and_the_exit_code_is_1() {
     let node = |shim: Shim| shim.worker(["node", "w.js"]);
     let expecting = |shim: Shim| shim.env("EXPECTED_GIT_SHA", SHA);
     assert_verdicts(
-        &expecting(check().production(SHA).worker(["npx", "--tsx=1"])),
-        [("refused", "--tsx=1"), PASSED, PASSED],
+        &expecting(check().production(SHA).worker(["npx", "tsx", "w.ts"])),
+        [("refused", "npx tsx w.ts → tsx w.ts"), PASSED, PASSED],
         1,
     );
     assert_verdicts(
@@ -104,18 +104,18 @@ fn without_a_command_the_tsx_guard_is_off_and_the_others_judge() {
 
 #[test]
 fn the_verdict_is_that_of_run() {
-    for (git_sha, expected, argument) in [
-        (SHA, SHA, "w.js"),
-        (SHA, OTHER, "w.js"),
-        ("", SHA, "w.js"),
-        ("", "", "tsx"),
-        (SHA, "", "tsx"),
-        (SHA, "", "w.js"),
+    for (git_sha, expected, by_tsx) in [
+        (SHA, SHA, false),
+        (SHA, OTHER, false),
+        ("", SHA, false),
+        ("", "", true),
+        (SHA, "", true),
+        (SHA, "", false),
     ] {
         for node_env in ["production", "test"] {
             let of = |command| {
-                Shim::command(command)
-                    .worker([fixture("worker").to_str().unwrap(), "exit", "0", argument])
+                let shim = Shim::command(command).task(["exit", "0"]);
+                if by_tsx { shim.or_tsx() } else { shim }
                     .env("NODE_ENV", node_env)
                     .env("GIT_SHA", git_sha)
                     .env("EXPECTED_GIT_SHA", expected)
@@ -163,7 +163,7 @@ fn values_from_outside_reach_no_terminal_unescaped() {
     let ended = check()
         .production(odd)
         .env("EXPECTED_GIT_SHA", format!("{odd}b"))
-        .worker([format!("tsx{odd}")])
+        .worker(["tsx", odd])
         .inside(sandbox)
         .output();
     assert_eq!(ended.code, 1, "{ended:?}");

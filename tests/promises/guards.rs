@@ -83,29 +83,34 @@ fn in_node_env(shim: Shim, node_env: Option<&str>) -> Shim {
 }
 
 #[test]
-fn a_worker_whose_arguments_contain_tsx_is_refused_in_production() {
-    for argument in
-        ["tsx", "npx tsx w.ts", "--import=tsx/esm", "/app/node_modules/.bin/tsx", "w.tsx"]
-    {
-        let ended = refused(&[TSX], |shim| shim.production(SHA).arguments([argument]));
-        assert_eq!(ended.lines()[..2], *TSX, "nothing stands before them");
-    }
-}
-
-#[test]
-fn tsx_in_the_name_of_the_program_or_beside_bytes_that_are_no_text_is_refused() {
-    for worker in [
-        vec![OsString::from("/usr/bin/tsx")],
-        vec![OsString::from("sh"), OsString::from_vec(b"\xff\xfetsx\xff".to_vec())],
+fn a_worker_that_would_run_by_tsx_is_refused_in_production() {
+    for command in [
+        &["tsx", "w.ts"][..],
+        &["npx", "tsx", "w.ts"],
+        &["node", "--import=tsx/esm", "w.js"],
+        &["/app/node_modules/.bin/tsx", "w.ts"],
+        &["env", "-S", "node --import tsx", "w.js"],
+        &["sh", "-c", "cd /app && exec tsx w.ts"],
+        &["node", "src/w.ts"],
     ] {
-        refused(&[TSX], |shim| shim.production(SHA).worker(worker));
+        let ended = refused(&[TSX], |shim| shim.production(SHA).worker(command));
+        assert_eq!(ended.lines()[..2], *TSX, "nothing stands before them");
+        let chain = format!(": {}", command.join(" ").split(" -").next().unwrap());
+        assert!(ended.lines()[2].contains(&chain), "{command:?}: {ended:?}");
     }
 }
 
 #[test]
-fn compiled_code_passes_the_tsx_guard() {
-    for argument in ["dist/w.js", "TSX", "ts x", "w.ts"] {
-        started(|shim| shim.production(SHA).arguments([argument]));
+fn tsx_beside_bytes_that_are_no_text_is_refused() {
+    let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
+    refused(&[TSX], |shim| shim.production(SHA).worker([OsString::from("tsx"), bytes]));
+}
+
+#[test]
+fn the_word_in_what_is_not_executed_passes_the_tsx_guard() {
+    for argument in ["dist/w.js", "tsx", "--queue=tsx", "w.ts", "npx tsx w.ts", "/tsx/w.js"] {
+        let ended = started(|shim| shim.production(SHA).arguments([argument]));
+        assert!(!ended.stderr.contains("tsx"), "{ended:?}");
     }
 }
 
@@ -204,20 +209,19 @@ fn blanks_and_line_ends_around_either_sha_do_not_count() {
 #[test]
 fn outside_production_tsx_and_unknown_are_one_warning_line_each_and_the_worker_starts() {
     for node_env in NO_PRODUCTION {
-        let lines = |git_sha: &str, arguments: &[&str]| {
-            let ended = started(|shim| {
-                in_node_env(shim, node_env).env("GIT_SHA", git_sha).arguments(arguments)
-            });
+        let lines = |git_sha: &str, change: fn(Shim) -> Shim| {
+            let ended = started(|shim| change(in_node_env(shim, node_env).env("GIT_SHA", git_sha)));
             ended.stderr
         };
-        let clean = lines(SHA, &[]).lines().count();
-        let tsx = lines(SHA, &["tsx"]);
+        let as_it_is = |shim| shim;
+        let clean = lines(SHA, as_it_is).lines().count();
+        let tsx = lines(SHA, Shim::or_tsx);
         assert_eq!(tsx.lines().count(), clean + 1, "{tsx}");
         assert_eq!(tsx.lines().filter(|line| line.contains("tsx")).count(), 1, "{tsx}");
-        let unknown = lines("unknown", &[]);
+        let unknown = lines("unknown", as_it_is);
         assert_eq!(unknown.lines().count(), clean + 1, "{unknown}");
         assert!(unknown.contains("unknown: GIT_SHA is"), "the reason is in {unknown}");
-        let both = lines("unknown", &["tsx"]);
+        let both = lines("unknown", Shim::or_tsx);
         assert_eq!(both.lines().count(), clean + 2, "{both}");
     }
 }
@@ -235,11 +239,9 @@ fn outside_production_an_unknown_sha_is_not_the_expected_one() {
 
 #[test]
 fn every_guard_that_refuses_is_printed_in_order() {
-    refused(&[TSX, MISMATCH], |shim| {
-        shim.production(SHA).env("EXPECTED_GIT_SHA", OTHER).arguments(["tsx"])
-    });
+    refused(&[TSX, MISMATCH], |shim| shim.production(SHA).env("EXPECTED_GIT_SHA", OTHER).or_tsx());
     refused(&[TSX, UNKNOWN], |shim| {
-        shim.production("unknown").env("EXPECTED_GIT_SHA", OTHER).arguments(["tsx"])
+        shim.production("unknown").env("EXPECTED_GIT_SHA", OTHER).or_tsx()
     });
 }
 
@@ -289,8 +291,8 @@ fn a_value_with_line_ends_and_escapes_in_it_forges_no_log_line() {
         &|shim| shim.env("GIT_SHA", &value).env("BUILD_DATE", &value),
         &|shim| shim.env("GIT_SHA", &value).env("EXPECTED_GIT_SHA", OTHER),
         &|shim| shim.env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", &value),
-        &|shim| shim.production(SHA).arguments([format!("tsx{value}")]),
-        &|shim| shim.env("GIT_SHA", SHA).arguments([format!("tsx{value}")]),
+        &|shim| shim.production(SHA).arguments([&value]).or_tsx(),
+        &|shim| shim.env("GIT_SHA", SHA).arguments([&value]).or_tsx(),
         &|shim| shim.env("GIT_SHA", SHA).inside(Sandbox::new().sealed(&seal)),
         &|shim| shim.env("GIT_SHA", SHA).registers(&value, format!("redis://{value}")),
     ];
@@ -321,7 +323,7 @@ fn a_refusal_opens_no_socket_and_resolves_no_name() {
     };
     let worker = || Shim::command("run").worker([fixture("worker")]);
     let refusals: [(&[&[&str]], Shim); 3] = [
-        (&[TSX], worker().production(SHA).arguments(["exit", "0", "tsx"])),
+        (&[TSX], worker().production(SHA).or_tsx()),
         (&[UNKNOWN], worker().production("unknown")),
         (&[MISMATCH], worker().env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER)),
     ];

@@ -24,7 +24,7 @@ fn occasions() -> [(Shim, i32, Option<&'static str>); 8] {
     [
         (worker().production(SHA), 7, Some(SHA)),
         (worker().registers("orchestrator", "redis://localhost:1"), 7, Some("orchestrator")),
-        (worker().production(SHA).arguments(["--tsx=1"]), 1, Some("--tsx=1")),
+        (worker().production(SHA).or_tsx(), 1, Some("tsx")),
         (worker().production("HEAD"), 1, Some("unknown")),
         (worker().env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER), 1, Some(OTHER)),
         (worker().env("VERSION_GUARD_KEY_PREFIX", "a b"), 125, None),
@@ -470,10 +470,11 @@ fn a_line_that_was_given_up_half_way_is_ended_before_the_next() {
     // Room for one page of a longer line, whose rest finds none.
     let size = usize::try_from(fcntl(writer.as_fd(), FcntlArg::F_GETPIPE_SZ).unwrap()).unwrap();
     writer.write_all(&vec![b'x'; size - 4096]).unwrap();
-    let long = format!("tsx{}", "y".repeat(20_000));
+    let long = format!("prod{}", "y".repeat(20_000));
     let (stdin, mut keyboard) = pipe().unwrap();
     let script = "echo ready; read line; (: &); read line";
-    let shim = Shim::command("run").worker(["sh", "-c", script, &long]).env("GIT_SHA", SHA);
+    let shim = Shim::command("run").worker(["sh", "-c", script]).env("GIT_SHA", SHA);
+    let shim = shim.env("NODE_ENV", long);
     let mut command = shim.options(["--warn-on-reap"]).to_command();
     let mut running = Running::start(command.stderr(writer).stdin(stdin), false);
     drop(command);
@@ -520,7 +521,7 @@ fn each_fatal_line_is_printed_at_any_level() {
     for level in ["info", "warn", "error"] {
         for shim in [
             Shim::run(["exit", "0"]).production("unknown"),
-            Shim::run(["exit", "0", "tsx"]).production(SHA),
+            Shim::run(["exit", "0"]).production(SHA).or_tsx(),
             Shim::run(["exit", "0"]).env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER),
             Shim::run(["exit", "0"]).env("GIT_SHA", SHA).options(["--require-expected"]),
         ] {

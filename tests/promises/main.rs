@@ -15,6 +15,7 @@ mod faults;
 mod gate;
 mod guards;
 mod heartbeats;
+mod hostile_files;
 mod image_identity;
 mod load;
 mod logs;

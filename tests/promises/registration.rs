@@ -523,7 +523,7 @@ fn a_refused_start_reaches_no_redis() {
     let port = listener.local_addr().unwrap().port();
     let shim = extractor(format!("redis://127.0.0.1:{port}"));
     let refused = [
-        shim.clone().arguments(["tsx"]),
+        shim.clone().or_tsx(),
         shim.clone().without_env("GIT_SHA"),
         shim.clone().env("EXPECTED_GIT_SHA", "0f0f0f0"),
     ];
@@ -691,11 +691,16 @@ fn sigterm_at_any_moment(runs: u32, shim: impl Fn(Shim) -> Shim) {
     // Copied by another process: a descriptor of this one, open for writing, could be inherited by
     // what other tests start, and no program can be executed while one is.
     net::run(&folder.path(""), &["cp", &fixture("worker").display().to_string(), "worker"]);
-    // What tells whether the worker was started is the kernel, which opens a program to execute it.
+    // What tells whether the worker was started is the kernel, which opens a program to execute it. The
+    // guard has opened it before, to see what it is, and closed it: two of the same would be told as one.
     let opened = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();
-    opened.add_watch(&program, AddWatchFlags::IN_OPEN).unwrap();
+    let watched = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE_NOWRITE;
+    opened.add_watch(&program, watched).unwrap();
     let started = || match opened.read_events() {
-        Ok(_) => true,
+        Ok(events) => {
+            let opens = events.iter().filter(|one| one.mask.contains(AddWatchFlags::IN_OPEN));
+            opens.count() > 1
+        }
         Err(Errno::EAGAIN) => false,
         Err(errno) => panic!("{errno}"),
     };
@@ -710,7 +715,9 @@ fn sigterm_at_any_moment(runs: u32, shim: impl Fn(Shim) -> Shim) {
         armed.elapsed()
     });
     let start = start.min().unwrap();
-    assert!(started(), "what is executed is seen");
+    let seen = opened.read_events().unwrap();
+    let opens = seen.iter().filter(|one| one.mask.contains(AddWatchFlags::IN_OPEN)).count();
+    assert_eq!(opens, 10, "the guard's and the kernel's, of five starts");
     redis.cli(["FLUSHALL"]);
     let sweep = start.max(Duration::from_millis(3));
     let mut without_worker = BTreeMap::new();

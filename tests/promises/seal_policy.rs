@@ -36,7 +36,7 @@ fn content(seal: &Shim, sandbox: &Sandbox) -> Value {
 #[test]
 fn enforced_always_tsx_and_unknown_are_refused_outside_production_with_the_reason() {
     for node_env in ["", "development", "prod"] {
-        let tsx = |policy| shim(SHA, policy).arguments(["tsx"]).env("NODE_ENV", node_env);
+        let tsx = |policy| shim(SHA, policy).or_tsx().env("NODE_ENV", node_env);
         let refused = tsx(ALWAYS).output();
         assert_refused(&refused, "Running via tsx in production!");
         assert!(refused.stderr.contains("NODE_ENV is not production"), "{refused:?}");

@@ -212,7 +212,7 @@ fn the_guard_comes_after_the_others_and_before_any_network() {
     fs::write(folder.path().join("w"), "1").unwrap();
     let sandbox = sealed(folder.path());
     fs::write(folder.path().join("w"), "2").unwrap();
-    let shim = Shim::run(["exit", "0", "tsx"]).env("NODE_ENV", "production").inside(sandbox);
+    let shim = Shim::run(["exit", "0"]).or_tsx().env("NODE_ENV", "production").inside(sandbox);
     let shim = shim.registers("w", "redis://127.0.0.1:1").env("EXPECTED_GIT_SHA", "0f0f0f0f");
     let (ended, calls) = shim.traced("%network");
     assert_eq!(ended.code, 1, "{ended:?}");

@@ -236,7 +236,7 @@ fn a_value_that_is_no_text_is_no_production_and_no_sha() {
 fn a_team_without_node_env_has_the_guards_by_one_variable() {
     for (shim, fatal) in [
         (Shim::run(["exit", "0"]), "GIT_SHA is 'unknown' in production!"),
-        (Shim::run(["exit", "0", "tsx"]).env("GIT_SHA", SHA), "Running via tsx in production!"),
+        (Shim::run(["exit", "0"]).or_tsx().env("GIT_SHA", SHA), "Running via tsx in production!"),
     ] {
         assert_eq!(shim.output().code, 0);
         let twin = shim.clone().env("VERSION_GUARD_ENFORCE", "always");

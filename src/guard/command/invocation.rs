@@ -48,7 +48,18 @@ pub struct Invocation<'a> {
     pub place: Place<'a>,
 }
 
-impl Invocation<'_> {
+impl<'a> Invocation<'a> {
+    /// A command that this one executes.
+    pub fn command(&self, words: Vec<String>) -> Next<'a> {
+        Next::Command(Invocation { words, place: self.place.step(self.shown()) })
+    }
+
+    /// Commands that this one has a shell execute.
+    pub fn by_shell(&self, text: &str) -> Next<'a> {
+        let place = self.place.step(self.shown());
+        Next::Shell(Script { text: text.into(), name: "sh".into(), arguments: Vec::new(), place })
+    }
+
     /// The program's name as it was given.
     pub fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)

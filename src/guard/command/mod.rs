@@ -17,6 +17,7 @@ mod pattern;
 mod program;
 mod shell;
 mod shells;
+mod words;
 mod wrappers;
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::path::Path;
 
 use files::Files;
-use invocation::{Invocation, Next, Place, Variables};
+use invocation::{Invocation, Next, Place, Script, Variables};
 use node_options::NodeOptions;
 
 use crate::escape::Escape;
@@ -98,9 +99,11 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
         chain: Vec::new(),
         depth: 0,
     };
+    let mut first = Invocation { words, place };
+    first.place.push(first.shown());
     let mut files = Files::new();
     let mut reading = Reading::default();
-    let mut waiting = vec![Next::Command(Invocation { words, place })];
+    let mut waiting = vec![Next::Command(first)];
     let mut count = 0;
     while let Some(next) = waiting.pop() {
         count += 1;
@@ -108,40 +111,48 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
             files.tell(format!("it leads to more than {MAX_COMMANDS} commands"));
             break;
         }
-        let (depth, mut following) = match next {
-            Next::Runs { runner, words, chain } => {
-                reading.runs.push(Run { runner, words, chain, is_doubtful: false });
-                continue;
-            }
-            Next::Doubt { runner, words, chain } => {
-                reading.runs.push(Run { runner, words, chain, is_doubtful: true });
-                continue;
-            }
-            Next::Command(invocation) => {
-                let following = follow(&invocation, &mut files);
-                if following.is_empty() {
-                    reading.ends.push(invocation.chain());
-                }
-                (invocation.place.depth, following)
-            }
-            Next::Shell(script) => (script.place.depth, shell::executed(&script, &mut files)),
-        };
-        if depth >= MAX_DEPTH {
-            files.tell(format!("it leads to itself, or through more than {MAX_DEPTH} commands"));
-            continue;
-        }
-        for next in &mut following {
-            match next {
-                Next::Command(Invocation { place, .. })
-                | Next::Shell(invocation::Script { place, .. }) => place.depth = depth + 1,
-                Next::Runs { .. } | Next::Doubt { .. } => {}
-            }
-        }
+        let mut following = reading.take(next, &mut files);
         following.reverse();
         waiting.append(&mut following);
     }
     reading.unread = files.unread;
     reading
+}
+
+impl Reading {
+    /// Takes what has been found, and gives what that executes next.
+    fn take<'a>(&mut self, next: Next<'a>, files: &mut Files) -> Vec<Next<'a>> {
+        let (depth, mut following) = match next {
+            Next::Runs { runner, words, chain } => {
+                self.runs.push(Run { runner, words, chain, is_doubtful: false });
+                return Vec::new();
+            }
+            Next::Doubt { runner, words, chain } => {
+                self.runs.push(Run { runner, words, chain, is_doubtful: true });
+                return Vec::new();
+            }
+            Next::Command(invocation) => {
+                let following = follow(&invocation, files);
+                if following.is_empty() {
+                    self.ends.push(invocation.chain());
+                }
+                (invocation.place.depth, following)
+            }
+            Next::Shell(script) => (script.place.depth, shell::executed(&script, files)),
+        };
+        if depth >= MAX_DEPTH && !following.is_empty() {
+            files.tell(format!("it leads to itself, or through more than {MAX_DEPTH} commands"));
+            following.clear();
+        }
+        for next in &mut following {
+            if let Next::Command(Invocation { place, .. }) | Next::Shell(Script { place, .. }) =
+                next
+            {
+                place.depth = depth + 1;
+            }
+        }
+        following
+    }
 }
 
 /// What a command executes next.
@@ -179,4 +190,295 @@ fn by_name<'a>(
 fn is_known(name: &str) -> bool {
     ["node", "nodejs", "npm", "npx", "pnpm", "yarn", "bun", "deno"].contains(&name)
         || shells::SHELLS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{CString, OsString};
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::{Reading, Run, read};
+    use crate::pieces;
+    use crate::runner::Runner;
+    use crate::system::environment::Environment;
+
+    /// A folder with these files; those that begin with `#!` are programs.
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        folder
+    }
+
+    fn read_in(folder: &Path, variables: &[&str], command: &[&str]) -> Reading {
+        let environment: Environment =
+            variables.iter().map(|entry| CString::new(*entry).unwrap()).collect();
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        read(&command, &environment, folder)
+    }
+
+    fn runners(reading: &Reading) -> Vec<Runner> {
+        reading.runs.iter().filter(|run| !run.is_doubtful).map(|run| run.runner).collect()
+    }
+
+    fn by_shell(text: &str) -> Reading {
+        read_in(Path::new("/"), &["PATH=/nowhere", "NODE_ENV=production"], &["sh", "-c", text])
+    }
+
+    #[test]
+    fn a_command_in_a_commands_place_is_executed() {
+        for text in [
+            "tsx w.ts",
+            "exec tsx w.ts",
+            "cd /app && exec tsx w.ts",
+            "node migrate.js; tsx w.ts",
+            "A=1 B='2 3' tsx w.ts",
+            "if true; then tsx w.ts; fi",
+            "if [ \"$NODE_ENV\" = production ]; then tsx w.ts; fi",
+            "if some-check; then node w.js; else tsx w.ts; fi",
+            "case $NODE_ENV in prod*) tsx w.ts ;; esac",
+            "while true; do tsx w.ts; sleep 1; done",
+            "for i in 1 2; do tsx w.ts; done",
+            "(tsx w.ts)",
+            "{ tsx w.ts; }",
+            "tsx w.ts &",
+            "tsx w.ts 2>&1 | tee log",
+            "tsx w.ts > log 2>&1 < /dev/null",
+            "run() { tsx \"$@\"; }; run w.ts",
+            "function run { tsx w.ts; }; run",
+            "CMD='tsx w.ts'; $CMD",
+            "CMD=(tsx w.ts); \"${CMD[@]}\"",
+            "${RUNNER:-tsx} w.ts",
+            "set -- tsx w.ts; exec \"$@\"",
+            "eval \"tsx w.ts\"",
+            "sh <<EOF\ntsx w.ts\nEOF",
+            "bash <<< 'tsx w.ts'",
+            "echo 'tsx w.ts' | sh",
+            "X=$(tsx print.ts); node w.js",
+            "`echo tsx` w.ts",
+            "\"tsx\" w.ts",
+            "t''sx w.ts",
+            "command tsx w.ts",
+            "node w.js || tsx w.ts",
+            "! tsx w.ts",
+            "\\\ntsx w.ts",
+            "# a comment\ntsx w.ts",
+            "trap 'echo bye' TERM\ntsx w.ts & wait",
+            "NODE_OPTIONS='--import tsx' node w.js",
+            "export NODE_OPTIONS='--import tsx'; node w.js",
+            "set -a; NODE_OPTIONS=--import=tsx; set +a; node w.js",
+            "while [ $# -gt 0 ]; do shift; done; tsx w.ts",
+        ] {
+            assert!(
+                runners(&by_shell(text)).contains(&Runner::Tsx),
+                "{text}: {:?}",
+                by_shell(text)
+            );
+        }
+    }
+
+    #[test]
+    fn a_word_elsewhere_is_not() {
+        for text in [
+            "node w.js --queue tsx",
+            "echo tsx w.ts",
+            "# tsx w.ts",
+            "node w.js # tsx",
+            "echo 'a; tsx w.ts'",
+            "if [ \"$NODE_ENV\" != production ]; then tsx w.ts; else node w.js; fi",
+            "case $NODE_ENV in dev*) tsx w.ts ;; *) node w.js ;; esac",
+            "[ \"$NODE_ENV\" = production ] && exec node w.js; tsx w.ts",
+            "[[ $NODE_ENV == prod* ]] && exec node w.js || exec tsx w.ts",
+            "false && tsx w.ts",
+            "true || tsx w.ts",
+            "run() { tsx w.ts; }; node w.js",
+            "exec node w.js; tsx w.ts",
+            "exit 0; tsx w.ts",
+            "cat <<EOF\ntsx w.ts\nEOF",
+            "grep -r tsx .",
+            "tsx=1 node w.js",
+            "node tsx/w.js",
+            "cp w.tsx w.ts",
+            "command -v tsx || node w.js",
+            "if command -v tsx; then tsx w.ts; else node w.js; fi",
+            "NODE_OPTIONS='--import tsx'; node w.js",
+            "python3 w.py --runner tsx",
+            "RUNNER=tsx node w.js",
+        ] {
+            let reading = by_shell(text);
+            assert!(reading.runs.is_empty(), "{text}: {reading:?}");
+            assert!(reading.unread.is_empty(), "{text}: {reading:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_told_is_in_doubt_only_where_it_names_a_runner() {
+        for text in ["$(pick tsx node) w.ts", "eval \"$(cat <<< x; pick tsx)\"", "if tsx w.ts ((("]
+        {
+            let reading = by_shell(text);
+            assert!(
+                matches!(reading.runs[..], [Run { runner: Runner::Tsx, is_doubtful: true, .. }]),
+                "{text}: {reading:?}"
+            );
+        }
+        for text in ["$(pick) w.ts", "eval \"$(pick)\"", "echo dHN4 | base64 -d | sh", "if ((("] {
+            assert!(by_shell(text).runs.is_empty(), "{text}: {:?}", by_shell(text));
+        }
+    }
+
+    #[test]
+    fn the_chain_tells_how_the_command_leads_there() {
+        let scripts = r#"{"scripts": {"worker": "npm run x", "x": "exec tsx src/w.ts"}}"#;
+        let folder = folder(&[("package.json", scripts)]);
+        let reading = read_in(folder.path(), &[], &["nice", "npm", "run", "worker"]);
+        assert_eq!(
+            reading.runs[0].chain,
+            [
+                "nice npm run worker",
+                "npm run worker",
+                "package.json scripts.worker",
+                "npm run x",
+                "package.json scripts.x",
+                "tsx src/w.ts"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_and_a_first_line_are_followed() {
+        let folder = folder(&[
+            ("node_modules/tsx/package.json", r#"{"name": "tsx"}"#),
+            ("node_modules/tsx/cli.mjs", "#!/usr/bin/env node\n"),
+            ("node_modules/ts-runner/package.json", r#"{"name": "tsx"}"#),
+            ("a", "#!/usr/bin/env -S node --import tsx\n"),
+            ("b", "#!/bin/sh\nexec ./a \"$@\"\n"),
+            ("c", "#!/usr/bin/env node\nrequire('tsx/cjs');\n"),
+            ("innocent", "#!/usr/bin/env node\nconsole.log('tsx')\n"),
+            ("tsx/worker", "#!/bin/sh\nexec node w.js\n"),
+            ("d.mjs", "import 'ts-runner/esm';\n"),
+        ]);
+        symlink("node_modules/tsx/cli.mjs", folder.path().join("worker")).unwrap();
+        for command in ["./a", "./b", "./c", "./worker"] {
+            assert_eq!(
+                runners(&read_in(folder.path(), &[], &[command])),
+                [Runner::Tsx],
+                "{command}"
+            );
+        }
+        assert_eq!(runners(&read_in(folder.path(), &[], &["node", "d.mjs"])), [Runner::Tsx]);
+        for command in ["./innocent", "./tsx/worker"] {
+            let reading = read_in(folder.path(), &[], &[command]);
+            assert!(reading.runs.is_empty(), "{command}: {reading:?}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_itself_comes_to_an_end() {
+        let scripts = r#"{"scripts": {"start": "npm start && npm start", "x": "npm run x"}}"#;
+        let script = "#!/bin/sh\n. ./again\nexec ./again\n";
+        let folder = folder(&[("package.json", scripts), ("again", script)]);
+        symlink("loop", folder.path().join("loop")).unwrap();
+        for command in [&["npm", "start"][..], &["npm", "run", "x"], &["./again"], &["sh", "again"]]
+        {
+            let reading = read_in(folder.path(), &[], command);
+            assert!(
+                !reading.unread.is_empty() && reading.runs.is_empty(),
+                "{command:?}: {reading:?}"
+            );
+        }
+        assert!(read_in(folder.path(), &[], &["./loop"]).runs.is_empty());
+    }
+
+    #[rustfmt::skip]
+    const OF_A_SHELL: &[&str] = &[
+        "tsx w.ts", "$(", ")", "`", "\"", "'", "${", "}", ":-", "<<EOF\n", "EOF\n", "\n", ";", "&&", "||",
+        "|", "if ", "then ", "fi ", "case ", " in ", "esac ", ";; ", "while ", "do ", "done ", "for i in ",
+        "(", "((", "[[ ", " ]]", "{ ", "f() ", "f ", "eval ", "exec ", "X=", "$X ", "$@", "\\", "#", "<<<",
+        "npm run x ", "set -- ", ". ./x ",
+    ];
+
+    #[test]
+    fn any_text_for_a_shell_is_read_to_an_end() {
+        bolero::check!().with_generator(pieces::text(OF_A_SHELL)).for_each(|text: &String| {
+            let _ = by_shell(&text.replace('\0', ""));
+        });
+    }
+
+    #[test]
+    fn any_command_is_read_to_an_end() {
+        let pieces = &[
+            "npm\n",
+            "run\n",
+            "x\n",
+            "npx\n",
+            "-p\n",
+            "--\n",
+            "-c\n",
+            "node\n",
+            "--import\n",
+            "tsx\n",
+            "env\n",
+            "-S\n",
+            "pnpm\n",
+            "-F\n",
+            "yarn\n",
+            "workspace\n",
+            "pm2\n",
+            "start\n",
+            "nodemon\n",
+            "concurrently\n",
+            "timeout\n",
+            "sh\n",
+            "--call=\n",
+            "@",
+            "=",
+            "data:,import 'tsx'\n",
+            "..\n",
+        ];
+        let folder =
+            folder(&[("package.json", r#"{"scripts": {"x": "npx x"}, "workspaces": ["*"]}"#)]);
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            let words: Vec<&str> = text.split('\n').collect();
+            let _ = read_in(folder.path(), &[], &words);
+        });
+    }
+
+    #[test]
+    fn any_package_json_is_read_or_named() {
+        let pieces = &[
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"scripts\"",
+            ":",
+            ",",
+            "\"x\"",
+            "\"npm run x\"",
+            "\"tsx w.ts\"",
+            "null",
+            "\"workspaces\"",
+            "\"packages/*\"",
+            "1",
+            "\"name\"",
+            "\"exports\"",
+            "\"main\"",
+        ];
+        let folder = folder(&[]);
+        let path = folder.path().join("package.json");
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|text: &String| {
+            fs::write(&path, text).unwrap();
+            let _ = read_in(folder.path(), &[], &["npm", "run", "x", "-ws"]);
+            let _ = read_in(folder.path(), &[], &["node", "."]);
+        });
+    }
 }

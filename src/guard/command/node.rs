@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::dotenv;
 use super::files::{Files, join, shown};
-use super::invocation::{Invocation, Next, cut, named_in, quoted};
+use super::invocation::{Invocation, Next, UNKNOWN, cut, named_in, quoted};
 use super::javascript::literals;
 use super::manifest::{Manifest, find_package, package_and_subpath, runner_of_file};
 use super::node_options::NodeOptions;
@@ -45,7 +45,9 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         reader.runs(Runner::StripTypes, None);
     }
     if let Some(entry) = own.entry.filter(|_| own.code.is_empty()) {
-        reader.entry(&entry, strips != Some(false));
+        // A runner that is there already takes the entry, too.
+        let may_strip = strips != Some(false) && reader.found.is_empty();
+        reader.entry(&entry, may_strip);
     }
     reader.found
 }
@@ -134,6 +136,9 @@ impl NodeReader<'_, '_, '_> {
     }
 
     fn entry(&mut self, entry: &str, may_strip: bool) {
+        if entry.contains(UNKNOWN) {
+            return self.doubt(entry);
+        }
         let path = self.resolved(&join(&self.invocation.place.folder, entry));
         if let Some(runner) = runner_of_file(&path, self.files) {
             let real = self.files.real(&path);
@@ -177,10 +182,16 @@ impl NodeReader<'_, '_, '_> {
         let folder = self.invocation.place.folder.clone();
         self.imports(code, &folder);
         let starts_others = ["child_process", "spawn(", "fork(", "exec(", "execSync("];
-        if self.found.is_empty()
-            && starts_others.iter().any(|word| code.contains(word))
-            && let Some(runner) = literals(code).iter().find_map(|one| named_in(&one.text))
-        {
+        if self.found.is_empty() && starts_others.iter().any(|word| code.contains(word)) {
+            for literal in literals(code) {
+                self.doubt(&literal.text);
+            }
+        }
+    }
+
+    /// Text that can't be told, and may name a runner.
+    fn doubt(&mut self, text: &str) {
+        if let Some(runner) = named_in(text) {
             let (words, chain) = (self.invocation.words.clone(), self.chain.clone());
             self.found.push(Next::Doubt { runner, words, chain });
         }

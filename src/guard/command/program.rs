@@ -6,7 +6,7 @@ use super::files::{Files, shown};
 use super::invocation::{Invocation, Next};
 use super::lookup::find_program;
 use super::manifest::runner_of_file;
-use super::wrappers::split;
+use super::words::split;
 use crate::runner::Runner;
 
 /// What comes of such a program.
@@ -28,16 +28,23 @@ pub fn program<'a>(
         let chain = if named.is_some() { chain } else { chain.step(shown(&real)) };
         return runs(runner, chain.chain);
     }
+    if let Some(runner) = named.filter(|_| !is_of_a_package(&real)) {
+        return runs(runner, invocation.chain());
+    }
     let real_name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if real_name != name && is_known(&real_name) {
         let words = [&[real_name], invocation.arguments()].concat();
         let place = invocation.place.step(invocation.shown());
         return vec![Next::Command(Invocation { words, place })];
     }
-    let Some(head) = files.head(&path) else {
-        return named.map_or_else(Vec::new, |runner| runs(runner, invocation.chain()));
-    };
+    let Some(head) = files.head(&path) else { return Vec::new() };
     script(&path, &head, invocation)
+}
+
+/// Whether a file belongs to an installed package, which is then no runner's.
+fn is_of_a_package(path: &Path) -> bool {
+    let inside = path.to_str().and_then(|path| path.rsplit_once("/node_modules/"));
+    inside.is_some_and(|(_, inside)| !inside.starts_with(".bin/"))
 }
 
 /// A script by its first line; execve(2).

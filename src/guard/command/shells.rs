@@ -1,7 +1,7 @@
 //! Shells as programs: what their own options say they execute.
 
 use super::files::{Files, join};
-use super::invocation::{Invocation, Next, Script, UNKNOWN, named_in};
+use super::invocation::{Invocation, Next, Script};
 
 /// The programs that read a shell's language.
 pub const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh"];
@@ -31,16 +31,6 @@ pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>
     let Some((first, arguments)) = rest.split_first() else { return Vec::new() };
     let place = invocation.place.step(invocation.shown());
     if is_string {
-        if first.contains(UNKNOWN)
-            && first.trim_matches(UNKNOWN).len() + 2 * UNKNOWN.len_utf8() == first.len()
-        {
-            let doubt = named_in(first).map(|runner| Next::Doubt {
-                runner,
-                words: invocation.words.clone(),
-                chain: place.chain,
-            });
-            return doubt.into_iter().collect();
-        }
         let (name, arguments) = match arguments.split_first() {
             Some((name, arguments)) => (name.clone(), arguments),
             None => ("sh".to_owned(), arguments),

@@ -142,6 +142,14 @@ impl Shim {
         self
     }
 
+    /// The worker, and before it tsx on a condition that only an execution can tell: for the tsx guard
+    /// uncompiled code; for whoever runs it, the worker alone.
+    pub fn or_tsx(self) -> Self {
+        let worker = self.worker.clone();
+        self.worker(["sh", "-c", "[ -z \"$$\" ] && exec tsx src/worker.ts; exec \"$0\" \"$@\""])
+            .arguments(worker)
+    }
+
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let name = name.into();
         self.environment.retain(|(other, _)| *other != name);

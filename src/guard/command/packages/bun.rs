@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::files::{Files, join};
 use super::super::invocation::{Invocation, Next, Script};
 use super::super::lookup::find_program;
-use super::super::wrappers::{behind_options, string_option};
+use super::super::words::{behind_options, string_option};
 use super::npm::executed;
 use super::scripts::{Run, with_programs};
 use crate::runner::Runner;

@@ -3,7 +3,8 @@
 use super::super::files::{Files, join};
 use super::super::invocation::{Invocation, Next, Script};
 use super::super::manifest::{Manifest, without_version};
-use super::super::wrappers::{behind_options, string_option};
+use super::super::words::{behind_options, operands, options, string_option};
+use super::npmrc::setting;
 use super::scripts::{Run, with_programs};
 use super::workspaces::{members, selected};
 use crate::runner::Runner;
@@ -90,18 +91,6 @@ fn halves(words: &[String]) -> (&[String], &[String]) {
     }
 }
 
-/// The words that are neither options nor the values of these.
-pub fn operands(words: &[String], values: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = words;
-    loop {
-        rest = behind_options(rest, values, 0);
-        let Some((word, others)) = rest.split_first() else { return found };
-        found.push(word.clone());
-        rest = others;
-    }
-}
-
 fn run<'a>(
     name: &str,
     arguments: &[String],
@@ -124,25 +113,6 @@ fn run<'a>(
     }
     let each = of.iter().filter_map(|manifest| run.of(manifest, invocation, files));
     each.flatten().collect()
-}
-
-/// Each value of an option that may be repeated.
-pub fn options<'w>(words: &'w [String], names: &[&str]) -> Vec<&'w str> {
-    let mut found = Vec::new();
-    let mut rest = words;
-    while let Some((word, others)) = rest.split_first() {
-        if word == "--" {
-            break;
-        }
-        let is_one = |name: &&str| {
-            word == name || word.strip_prefix(*name).is_some_and(|value| value.starts_with('='))
-        };
-        if names.iter().any(is_one) {
-            found.extend(string_option(rest, names));
-        }
-        rest = others;
-    }
-    found
 }
 
 pub fn npx<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
@@ -179,6 +149,9 @@ pub fn executed<'a>(
         folder.clone_from(&manifest.folder);
     }
     let mut place = with_programs(&folder, invocation.place.step(invocation.shown()));
+    if let Some(options) = setting("node-options", &folder, invocation, files) {
+        place.variables.set("NODE_OPTIONS", options);
+    }
     place.folder = folder;
     if let Some(text) = string_option(words, &["-c", "--call"]) {
         let (name, arguments) = ("sh".to_owned(), Vec::new());

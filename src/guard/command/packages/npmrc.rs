@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::files::Files;
 use super::super::invocation::Invocation;
-use super::super::wrappers::string_option;
+use super::super::words::string_option;
 use crate::clean::clean;
 
 /// A setting, by the command line, the environment, or the .npmrc of the folder and of the home folder.

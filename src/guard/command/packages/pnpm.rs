@@ -2,8 +2,8 @@
 
 use super::super::files::{Files, join};
 use super::super::invocation::{Invocation, Next};
-use super::super::wrappers::{behind_options, string_option};
-use super::npm::{executed, options, package_program};
+use super::super::words::{behind_options, options, string_option};
+use super::npm::{executed, package_program};
 use super::scripts::{Run, with_programs};
 use super::workspaces::{members, selected};
 

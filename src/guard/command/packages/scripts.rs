@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::super::files::Files;
 use super::super::invocation::{Invocation, Next, Place, Script, quoted};
 use super::super::manifest::Manifest;
@@ -77,6 +79,11 @@ fn place_of<'a>(manifest: &Manifest, invocation: &Invocation<'a>, files: &mut Fi
     let mut place = with_programs(&manifest.folder, invocation.place.step(invocation.shown()));
     if let Some(options) = setting("node-options", &manifest.folder, invocation, files) {
         place.variables.set("NODE_OPTIONS", options);
+    }
+    let own = manifest.get("config").and_then(Value::as_object).into_iter().flatten();
+    for (name, value) in own {
+        let value = value.as_str().unwrap_or_default();
+        place.variables.set(format!("npm_package_config_{name}"), value);
     }
     let name = manifest.folder.strip_prefix(&invocation.place.folder);
     if let Ok(below) = name

@@ -2,7 +2,7 @@
 
 use super::super::files::{Files, join};
 use super::super::invocation::{Invocation, Next};
-use super::super::wrappers::{behind_options, string_option};
+use super::super::words::{behind_options, string_option};
 use super::npm::{executed, package_program};
 use super::scripts::{Run, with_programs};
 use super::workspaces::{members, selected};

@@ -60,24 +60,9 @@ pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builti
         "exit" | "logout" => Builtin { does: Does::Exit, status: exit_status(arguments) },
         "cd" | "pushd" => cd(arguments, state),
         "set" => set(arguments, state),
-        "shift" => {
-            let count = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1);
-            state.arguments.drain(..usize::min(count, state.arguments.len()));
-            Builtin::done(Status::True)
-        }
+        "shift" => shift(arguments, state),
         "export" | "readonly" | "local" | "declare" | "typeset" => declare(name, arguments, state),
-        "unset" => {
-            for name in arguments {
-                state.unset(name);
-            }
-            Builtin::done(Status::True)
-        }
-        "read" => {
-            for name in arguments.iter().filter(|name| !name.starts_with('-')) {
-                state.assign(name, unknown(name));
-            }
-            Builtin::done(Status::Unknown)
-        }
+        "unset" | "read" => assigned(name, arguments, state),
         "type" | "which" | "hash" => found(arguments, state, files),
         "command"
             if arguments.first().is_some_and(|option| matches!(option.as_str(), "-v" | "-V")) =>
@@ -89,11 +74,10 @@ pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builti
             builtin(&rest.cloned().collect::<Vec<_>>(), state, files)
         }
         "exec" => exec(arguments),
-        "eval" => {
-            let arguments: Vec<String> = arguments.to_vec();
-            let text = arguments.join(" ");
-            Builtin::does(Does::Read { text, arguments: state.arguments.clone() })
-        }
+        "eval" => Builtin::does(Does::Read {
+            text: arguments.join(" "),
+            arguments: state.arguments.clone(),
+        }),
         "." | "source" => read_in(arguments, state, files),
         _ => Builtin::does(Does::Execute { words: words.to_vec(), ends: false }),
     }
@@ -105,6 +89,24 @@ fn exit_status(arguments: &[String]) -> Status {
         Some(code) if code.contains(UNKNOWN) => Status::Unknown,
         Some(code) => (code == "0").into(),
     }
+}
+
+fn shift(arguments: &[String], state: &mut State) -> Builtin {
+    let count = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1);
+    state.arguments.drain(..usize::min(count, state.arguments.len()));
+    Builtin::done(Status::True)
+}
+
+/// Variables that hold nothing any more, or what only an execution would tell.
+fn assigned(name: &str, arguments: &[String], state: &mut State) -> Builtin {
+    for variable in arguments.iter().filter(|variable| !variable.starts_with('-')) {
+        if name == "read" {
+            state.assign(variable, unknown(variable));
+        } else {
+            state.unset(variable);
+        }
+    }
+    Builtin::done(if name == "read" { Status::Unknown } else { Status::True })
 }
 
 fn cd(arguments: &[String], state: &mut State) -> Builtin {

@@ -60,8 +60,7 @@ pub fn status(words: &[String], is_double: bool, folder: &Path, files: &mut File
             let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
             !status(&rest, is_double, folder, files)
         }
-        [word] => (!word.is_empty()).into(),
-        ["-n", word] => (!word.is_empty()).into(),
+        [word] | ["-n", word] => (!word.is_empty()).into(),
         ["-z", word] => word.is_empty().into(),
         ["-f", path] => files.is_file(&join(folder, path)).into(),
         ["-d", path] => files.is_folder(&join(folder, path)).into(),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::super::files::Files;
 use super::super::invocation::{Invocation, Next, Script, UNKNOWN, named_in};
-use super::super::pattern;
 use super::builtin::{Builtin, Does, builtin};
 use super::condition::Status;
 use super::cursor::Cursor;
@@ -19,8 +18,6 @@ use super::syntax::{Command, Simple};
 const MAX_STEPS: u32 = 4000;
 /// How deep functions, `eval` and files that are read in may nest.
 const MAX_NESTING: u32 = 16;
-/// How many times the body of a loop is gone through.
-const MAX_TURNS: usize = 16;
 
 /// What a shell executes.
 pub fn executed<'a>(script: &Script<'a>, files: &mut Files) -> Vec<Next<'a>> {
@@ -37,7 +34,8 @@ pub fn executed<'a>(script: &Script<'a>, files: &mut Files) -> Vec<Next<'a>> {
     evaluator.found
 }
 
-struct Evaluator<'a, 'f> {
+/// Goes through the commands of one shell.
+pub struct Evaluator<'a, 'f> {
     files: &'f mut Files,
     found: Vec<Next<'a>>,
     steps_left: u32,
@@ -46,7 +44,7 @@ struct Evaluator<'a, 'f> {
 
 /// What a command leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
+pub enum Flow {
     On(Status),
     /// The function is left.
     Returned(Status),
@@ -54,7 +52,7 @@ enum Flow {
     Ended,
 }
 
-const UNKNOWN_STATUS: Flow = Flow::On(Status::Unknown);
+pub const UNKNOWN_STATUS: Flow = Flow::On(Status::Unknown);
 
 impl<'a> Evaluator<'a, '_> {
     /// A whole text, such as a file that is read in.
@@ -82,7 +80,7 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    fn command(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
+    pub fn command(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
         if self.steps_left == 0 {
             self.files.tell(format!("it has more than {MAX_STEPS} commands"));
             return Flow::Ended;
@@ -97,40 +95,16 @@ impl<'a> Evaluator<'a, '_> {
             },
             Command::And(left, right) => self.joined(left, right, Status::False, state),
             Command::Or(left, right) => self.joined(left, right, Status::True, state),
-            Command::Sequence(commands) => {
-                let mut last = Flow::On(Status::True);
-                for command in commands {
-                    last = self.command(command, state);
-                    if !matches!(last, Flow::On(_)) {
-                        break;
-                    }
-                }
-                last
-            }
+            Command::Sequence(commands) => self.sequence(commands, state),
             Command::Subshell(body) => match self.command(body, &mut state.clone()) {
                 Flow::On(status) | Flow::Returned(status) => Flow::On(status),
                 Flow::Ended => UNKNOWN_STATUS,
             },
             Command::If(branches, otherwise) => self.conditional(branches, otherwise, state),
             Command::Loop(condition, body, is_until) => {
-                let holds = match self.command(condition, state) {
-                    Flow::On(status) => status,
-                    flow => return flow,
-                };
-                if holds == Status::from(*is_until) {
-                    return Flow::On(Status::True);
-                }
-                self.maybe(body, state)
+                self.repeated(condition, body, *is_until, state)
             }
-            Command::For(name, words, body) => {
-                let values: Vec<String> =
-                    words.iter().flat_map(|word| self.expand(word, state)).collect();
-                for value in values.into_iter().take(MAX_TURNS) {
-                    state.assign(name, value);
-                    self.maybe(body, state);
-                }
-                UNKNOWN_STATUS
-            }
+            Command::For(name, words, body) => self.for_each(name, words, body, state),
             Command::Case(word, arms) => self.case(word, arms, state),
             Command::Function(name, body) => {
                 state.functions.insert(name.clone(), body.clone());
@@ -139,88 +113,15 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    /// The right one of two, unless the left one's status decides.
-    fn joined(
-        &mut self,
-        left: &Command,
-        right: &Command,
-        decisive: Status,
-        state: &mut State<'a>,
-    ) -> Flow {
-        match self.command(left, state) {
-            Flow::On(status) if status == decisive => Flow::On(status),
-            Flow::On(Status::Unknown) => self.maybe(right, state),
-            Flow::On(_) => self.command(right, state),
-            flow => flow,
-        }
-    }
-
-    /// What may be done or not.
-    fn maybe(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
-        let mut other = state.clone();
-        if let Flow::On(_) = self.command(command, &mut other) {
-            state.merge(&other);
-        }
-        UNKNOWN_STATUS
-    }
-
-    fn conditional(
-        &mut self,
-        branches: &[(Command, Command)],
-        otherwise: &Command,
-        state: &mut State<'a>,
-    ) -> Flow {
-        let mut is_certain = true;
-        let mut all_end = true;
-        for (condition, body) in branches {
-            match self.command(condition, state) {
-                Flow::On(Status::False) => {}
-                Flow::On(Status::True) if is_certain => return self.command(body, state),
-                Flow::On(status) => {
-                    is_certain = false;
-                    let mut other = state.clone();
-                    let flow = self.command(body, &mut other);
-                    all_end &= flow == Flow::Ended;
-                    if let Flow::On(_) = flow {
-                        state.merge(&other);
-                    }
-                    if status == Status::True {
-                        return if all_end { Flow::Ended } else { UNKNOWN_STATUS };
-                    }
-                }
-                flow => return flow,
+    fn sequence(&mut self, commands: &[Command], state: &mut State<'a>) -> Flow {
+        let mut last = Flow::On(Status::True);
+        for command in commands {
+            last = self.command(command, state);
+            if !matches!(last, Flow::On(_)) {
+                break;
             }
         }
-        if is_certain {
-            return self.command(otherwise, state);
-        }
-        match self.command(otherwise, state) {
-            Flow::Ended if all_end => Flow::Ended,
-            _ => UNKNOWN_STATUS,
-        }
-    }
-
-    fn case(&mut self, word: &Word, arms: &[(Vec<Word>, Command)], state: &mut State<'a>) -> Flow {
-        let text = self.expand(word, state).join(" ");
-        let mut all_end = text.contains(UNKNOWN);
-        for (patterns, body) in arms {
-            if text.contains(UNKNOWN) {
-                let mut other = state.clone();
-                all_end &= self.command(body, &mut other) == Flow::Ended;
-                state.merge(&other);
-                continue;
-            }
-            let mut is_of =
-                |pattern| pattern::matches(&self.expand(pattern, state).join(" "), &text);
-            if patterns.iter().any(&mut is_of) {
-                return self.command(body, state);
-            }
-        }
-        // Without an arm for all that is left, it goes on behind.
-        let is_whole = arms
-            .iter()
-            .any(|(patterns, _)| patterns.iter().any(|pattern| pattern.plain() == Some("*")));
-        if all_end && is_whole { Flow::Ended } else { UNKNOWN_STATUS }
+        last
     }
 
     /// Commands side by side; what one prints may be what the next one executes.
@@ -252,7 +153,7 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    fn expand(&mut self, word: &Word, state: &State<'a>) -> Vec<String> {
+    pub fn expand(&mut self, word: &Word, state: &State<'a>) -> Vec<String> {
         let mut run = Vec::new();
         let files = &mut *self.files;
         let fields = state.expand(word, &mut |commands| {
@@ -299,16 +200,16 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(text) = text {
             self.fed(&words, text, &own);
         }
-        self.execute(words, own, state)
+        self.execute(&words, own, state)
     }
 
     /// A command: a function, something that the shell does itself, or a program.
-    fn execute(&mut self, words: Vec<String>, own: State<'a>, state: &mut State<'a>) -> Flow {
+    fn execute(&mut self, words: &[String], own: State<'a>, state: &mut State<'a>) -> Flow {
         let name = words.first().map_or("", String::as_str);
         if let Some(body) = state.functions.get(name).cloned() {
-            return self.call(&body, &words, state);
+            return self.call(&body, words, state);
         }
-        let Builtin { does, status } = builtin(&words, state, self.files);
+        let Builtin { does, status } = builtin(words, state, self.files);
         match does {
             Does::Nothing => Flow::On(status),
             Does::Return => Flow::Returned(status),

@@ -1,5 +1,6 @@
 //! Words of a shell's language, as POSIX and bash(1) quote them.
 
+use super::super::invocation::UNKNOWN;
 use super::cursor::{Cursor, Read, Unreadable};
 
 /// A word before its expansion.
@@ -86,6 +87,7 @@ impl Cursor {
                     }
                 }
                 '$' | '`' => self.expansion(&mut word, false)?,
+                UNKNOWN => self.untold(&mut word),
                 other => {
                     self.at += 1;
                     word.push(other, false);
@@ -106,6 +108,14 @@ impl Cursor {
         }
     }
 
+    /// What only an execution would tell: one piece, whatever stands in it.
+    fn untold(&mut self, word: &mut Word) {
+        self.at += 1;
+        let text = self.take_while(|character| character != UNKNOWN);
+        self.at += 1;
+        word.0.push(Piece::Text { text: format!("{UNKNOWN}{text}{UNKNOWN}"), is_quoted: true });
+    }
+
     fn double_quoted(&mut self, word: &mut Word) -> Read<()> {
         word.0.push(Piece::Text { text: String::new(), is_quoted: true });
         loop {
@@ -116,6 +126,7 @@ impl Cursor {
                     return Ok(());
                 }
                 Some('$' | '`') => self.expansion(word, true)?,
+                Some(UNKNOWN) => self.untold(word),
                 Some('\\') => {
                     self.at += 1;
                     match self.next() {
@@ -239,12 +250,11 @@ fn whole(text: &str, depth: u32) -> Read<Word> {
     let mut cursor = Cursor::new(text, depth);
     let mut all = Word::default();
     while let Some(character) = cursor.peek() {
-        match cursor.deeper(Cursor::word)? {
-            Some(word) => all.0.extend(word.0),
-            None => {
-                cursor.at += 1;
-                all.push(character, false);
-            }
+        if let Some(word) = cursor.deeper(Cursor::word)? {
+            all.0.extend(word.0);
+        } else {
+            cursor.at += 1;
+            all.push(character, false);
         }
     }
     Ok(all)

@@ -3,6 +3,7 @@
 //! Own, since the crates that parse it are not for the first process of a container: of a few dozen
 //! brackets one takes seconds for each, of a few thousand another one overflows its stack.
 
+mod branch;
 mod builtin;
 mod compound;
 mod condition;

@@ -89,7 +89,8 @@ fn printed(name: &str, arguments: &[String], state: &State, files: &mut Files) -
             Some(files.real(&join(folder, path)).display().to_string())
         }
         ("which" | "command" | "type", [name]) => {
-            Some(find_program(name, &state.place, files)?.display().to_string())
+            let found = find_program(name, &state.place, files);
+            Some(found.map_or_else(String::new, |path| path.display().to_string()))
         }
         ("cat", [path]) => Some(files.text(&join(folder, path))?.trim_end().to_owned()),
         _ => None,

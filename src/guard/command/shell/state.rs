@@ -32,18 +32,17 @@ impl State<'_> {
     pub fn get(&self, name: &str) -> Option<String> {
         match name {
             "#" => Some(self.arguments.len().to_string()),
-            "0" => Some(self.name.clone()),
+            "0" | "BASH_SOURCE" | "BASH_SOURCE[@]" => Some(self.name.clone()),
             "@" | "*" => Some(self.arguments.join(" ")),
             "PWD" => Some(self.place.folder.display().to_string()),
-            "BASH_SOURCE" | "BASH_SOURCE[@]" => Some(self.name.clone()),
             "?" | "$" | "!" | "-" | "RANDOM" => Some(unknown(name)),
-            _ => match name.parse::<usize>() {
-                Ok(place) => self.arguments.get(place.checked_sub(1)?).cloned(),
-                Err(_) => {
-                    let name = name.strip_suffix("[@]").unwrap_or(name);
-                    self.own.get(name).cloned().or_else(|| self.place.variables.get(name))
+            _ => {
+                if let Ok(place) = name.parse::<usize>() {
+                    return self.arguments.get(place.checked_sub(1)?).cloned();
                 }
-            },
+                let name = name.strip_suffix("[@]").unwrap_or(name);
+                self.own.get(name).cloned().or_else(|| self.place.variables.get(name))
+            }
         }
     }
 
@@ -102,8 +101,15 @@ impl State<'_> {
                 }
                 Piece::Parameter { name, operator, is_quoted } => {
                     let is_list = name == "@" || name.ends_with("[@]");
-                    if is_list && operator.is_none() && *is_quoted {
-                        fields.add_each(&self.elements(name));
+                    let elements = if is_list { self.elements(name) } else { Vec::new() };
+                    let as_they_are = match operator.as_ref().map(|(operator, _)| operator.as_str())
+                    {
+                        None => is_list,
+                        Some(":-" | "-") => !elements.is_empty(),
+                        Some(_) => false,
+                    };
+                    if as_they_are && *is_quoted {
+                        fields.add_each(&elements);
                         continue;
                     }
                     let value = self.parameter(name, operator.as_ref(), substitute);
@@ -116,7 +122,10 @@ impl State<'_> {
                 }
             }
         }
-        fields.all.into_iter().chain(fields.current).collect()
+        // Without arguments, "$@" is no field.
+        let is_list = |piece: &Piece| matches!(piece, Piece::Parameter { name, .. } if name == "@" || name.ends_with("[@]"));
+        let is_none = fields.current.as_deref() == Some("") && word.0.iter().any(is_list);
+        fields.all.into_iter().chain(fields.current.filter(|_| !is_none)).collect()
     }
 
     /// The same as one text.

@@ -1,0 +1,134 @@
+//! Which ways a shell's commands go, where a status decides.
+
+use super::super::invocation::UNKNOWN;
+use super::super::pattern;
+use super::condition::Status;
+use super::evaluate::{Evaluator, Flow, UNKNOWN_STATUS};
+use super::lexer::Word;
+use super::state::State;
+use super::syntax::Command;
+
+/// How many times the body of a loop is gone through.
+const MAX_TURNS: usize = 16;
+
+impl<'a> Evaluator<'a, '_> {
+    /// The right one of two, unless the left one's status decides.
+    pub fn joined(
+        &mut self,
+        left: &Command,
+        right: &Command,
+        decisive: Status,
+        state: &mut State<'a>,
+    ) -> Flow {
+        match self.command(left, state) {
+            Flow::On(status) if status == decisive => Flow::On(status),
+            Flow::On(Status::Unknown) => self.maybe(right, state),
+            Flow::On(_) => self.command(right, state),
+            flow => flow,
+        }
+    }
+
+    /// What may be done or not.
+    pub fn maybe(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
+        let mut other = state.clone();
+        if let Flow::On(_) = self.command(command, &mut other) {
+            state.merge(&other);
+        }
+        UNKNOWN_STATUS
+    }
+
+    pub fn conditional(
+        &mut self,
+        branches: &[(Command, Command)],
+        otherwise: &Command,
+        state: &mut State<'a>,
+    ) -> Flow {
+        let mut is_certain = true;
+        let mut all_end = true;
+        for (condition, body) in branches {
+            match self.command(condition, state) {
+                Flow::On(Status::False) => {}
+                Flow::On(Status::True) if is_certain => return self.command(body, state),
+                Flow::On(status) => {
+                    is_certain = false;
+                    let mut other = state.clone();
+                    let flow = self.command(body, &mut other);
+                    all_end &= flow == Flow::Ended;
+                    if let Flow::On(_) = flow {
+                        state.merge(&other);
+                    }
+                    if status == Status::True {
+                        return if all_end { Flow::Ended } else { UNKNOWN_STATUS };
+                    }
+                }
+                flow => return flow,
+            }
+        }
+        if is_certain {
+            return self.command(otherwise, state);
+        }
+        match self.command(otherwise, state) {
+            Flow::Ended if all_end => Flow::Ended,
+            _ => UNKNOWN_STATUS,
+        }
+    }
+
+    pub fn case(
+        &mut self,
+        word: &Word,
+        arms: &[(Vec<Word>, Command)],
+        state: &mut State<'a>,
+    ) -> Flow {
+        let text = self.expand(word, state).join(" ");
+        let mut all_end = text.contains(UNKNOWN);
+        for (patterns, body) in arms {
+            if text.contains(UNKNOWN) {
+                let mut other = state.clone();
+                all_end &= self.command(body, &mut other) == Flow::Ended;
+                state.merge(&other);
+                continue;
+            }
+            let mut is_of =
+                |pattern| pattern::matches(&self.expand(pattern, state).join(" "), &text);
+            if patterns.iter().any(&mut is_of) {
+                return self.command(body, state);
+            }
+        }
+        // Without an arm for all that is left, it goes on behind.
+        let is_whole = arms
+            .iter()
+            .any(|(patterns, _)| patterns.iter().any(|pattern| pattern.plain() == Some("*")));
+        if all_end && is_whole { Flow::Ended } else { UNKNOWN_STATUS }
+    }
+
+    /// A loop: whatever the condition says later, the body may be gone through.
+    pub fn repeated(
+        &mut self,
+        condition: &Command,
+        body: &Command,
+        is_until: bool,
+        state: &mut State<'a>,
+    ) -> Flow {
+        match self.command(condition, state) {
+            Flow::On(status) if status == Status::from(is_until) => Flow::On(Status::True),
+            Flow::On(_) => self.maybe(body, state),
+            flow => flow,
+        }
+    }
+
+    /// The body with each of the words.
+    pub fn for_each(
+        &mut self,
+        name: &str,
+        words: &[Word],
+        body: &Command,
+        state: &mut State<'a>,
+    ) -> Flow {
+        let values: Vec<String> = words.iter().flat_map(|word| self.expand(word, state)).collect();
+        for value in values.into_iter().take(MAX_TURNS) {
+            state.assign(name, value);
+            self.maybe(body, state);
+        }
+        UNKNOWN_STATUS
+    }
+}
