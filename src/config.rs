@@ -1,6 +1,7 @@
 //! Command line, environment and seal, read once, each into a value. No floor below reads them again.
 
 use std::path::{self, Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -11,6 +12,7 @@ use crate::guard::{Expectation, Production};
 use crate::image::{ImageIdentity, Policy, Seal, Source};
 use crate::input::read_small;
 use crate::registry::{Access, CertificateFiles, Endpoint, OnDrift, Registration, WorkerType};
+use crate::runner::Runners;
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
 
@@ -22,7 +24,21 @@ pub struct Config {
     pub worker: WorkerCommand,
     pub registration: Registration,
     pub supervision: Supervision,
+    pub runner_watch: RunnerWatch,
 }
+
+/// The second look at what runs.
+#[derive(Debug)]
+pub struct RunnerWatch {
+    pub forbidden: Runners,
+    /// Arguments that let a process through.
+    pub allowed: Vec<String>,
+    /// From the worker's start on; zero where the guards are not enforced.
+    pub duration: Duration,
+}
+
+/// Long enough for whatever a container's start does before the worker's own code.
+const RUNNER_WATCH: Duration = Duration::from_secs(15);
 
 /// What is read of a file that holds one value, in bytes.
 const MAX_VALUE_BYTES: u64 = 64 * 1024;
@@ -47,8 +63,10 @@ impl Config {
             },
             drift_grace: options.drift_grace,
         };
+        let expectation = expectation(&environment, options.policy)?;
         Ok(Self {
-            expectation: expectation(&environment, options.policy)?,
+            runner_watch: runner_watch(options.runner_watch, &identity, &expectation),
+            expectation,
             worker: WorkerCommand {
                 arguments: options.command,
                 environment: for_worker(environment, &identity),
@@ -57,6 +75,21 @@ impl Config {
             registration,
             supervision: supervision(options.supervision),
         })
+    }
+}
+
+fn runner_watch(
+    asked: Option<Duration>,
+    identity: &ImageIdentity,
+    expectation: &Expectation,
+) -> RunnerWatch {
+    let policy = identity.policy.and(expectation.policy);
+    let duration = policy.longest_watch(asked).unwrap_or(RUNNER_WATCH);
+    let is_enforced = expectation.is_enforced(identity.policy);
+    RunnerWatch {
+        forbidden: policy.runners(),
+        allowed: identity.allowed_arguments.clone(),
+        duration: if is_enforced { duration } else { Duration::ZERO },
     }
 }
 

@@ -40,6 +40,13 @@ pub struct Run {
     #[arg(value_parser = Value(duration))]
     pub drift_grace: Duration,
 
+    /// Where the tsx guard holds: for so long from its start on, look at the worker's processes for a
+    /// forbidden runner, and kill all of them where one is found; 0s: don't [default: 15s, or as sealed]
+    #[arg(long, value_name = "DURATION")]
+    #[arg(env = "VERSION_GUARD_RUNNER_WATCH", hide_env_values = true)]
+    #[arg(value_parser = Value(duration))]
+    pub runner_watch: Option<Duration>,
+
     #[command(flatten)]
     pub supervision: Supervision,
 

@@ -2,11 +2,13 @@
 
 use tracing::{error, info, warn};
 
+use super::second_look::FoundRunner;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
-use crate::guard::{Expectation, Finding, Production, Verdict, Violation};
+use crate::guard::{Expectation, Finding, Production, RUNNING_VIA_TSX, Verdict, Violation};
 use crate::image::ImageIdentity;
 use crate::registry::{Overtaken, Registrar};
+use crate::runner::Runner;
 
 /// Logs every violation, or what is tolerated and what looks odd.
 pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
@@ -94,6 +96,24 @@ pub fn announce_overtaken(identity: &ImageIdentity, overtaken: &Overtaken) {
     );
 }
 
+/// The tsx guard's lines, and the process that was found.
+pub fn announce_runner(found: &FoundRunner) {
+    let FoundRunner { runner, pid, command_line, shown_by } = found;
+    let runs = match runner {
+        Runner::StripTypes => "has Node run TypeScript".to_owned(),
+        runner => format!("runs {runner}"),
+    };
+    error!(
+        guard = "tsx",
+        %runner,
+        pid = pid.as_raw(),
+        command_line,
+        "{RUNNING_VIA_TSX}\nProcess {pid} {runs} ({}) and was killed with all others: {}",
+        Escape(shown_by),
+        Escape(command_line),
+    );
+}
+
 fn announce_refusal(violation: &Violation) {
     error!(
         guard = violation.guard(),
@@ -144,8 +164,7 @@ pub fn announce_start(
             )
         };
     }
-    let is_enforced = expectation.production.is_production() || policy.enforce.is_some();
-    if is_enforced && expectation.git_sha.is_none() {
+    if expectation.is_enforced(identity.policy) && expectation.git_sha.is_none() {
         say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
     } else {
         say!(info, text);

@@ -8,6 +8,7 @@ mod interrupt;
 mod reading;
 mod run;
 mod seal;
+mod second_look;
 mod usage;
 mod verify;
 

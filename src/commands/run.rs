@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use tracing::{error, warn};
 
-use super::announce::{announce_overtaken, announce_start, announce_verdict};
+use super::announce::{announce_overtaken, announce_runner, announce_start, announce_verdict};
 use super::reading::read_command;
+use super::second_look::SecondLook;
 use crate::cli;
 use crate::config::Config;
 use crate::exit::{Exit, code_of};
@@ -43,7 +44,8 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     let exit = match worker {
         Ok(worker) => {
             let registered = Registered::new(registrar, on_drift);
-            supervise(&worker, registered, &mut supervisor, &config.identity)
+            let look = SecondLook::new(config.runner_watch);
+            supervise(&worker, registered, look, &mut supervisor, &config.identity)
         }
         Err(exit) => roll_back(registrar, exit),
     };
@@ -135,10 +137,15 @@ fn start_when_there_is_room(
 fn supervise(
     worker: &Worker,
     mut registrar: Registered,
+    mut look: SecondLook,
     supervisor: &mut Supervisor,
     identity: &ImageIdentity,
 ) -> Exit {
-    let (exit, status) = supervisor.supervise(worker, &mut registrar);
+    let (exit, status) = supervisor.supervise(worker, &mut registrar, &mut look);
+    let exit = look.found().map_or(exit, |found| {
+        announce_runner(found);
+        Exit::Refused
+    });
     let exit = registrar.stopped_by().map_or(exit, |overtaken| {
         announce_overtaken(identity, overtaken);
         Exit::Refused

@@ -2,14 +2,16 @@
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
 mod command;
+mod process;
 mod production;
 mod violation;
 
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
 pub use command::{Reading, Run, read, shown};
+pub use process::{Process, runner_in};
 pub use production::Production;
-pub use violation::Violation;
+pub use violation::{RUNNING_VIA_TSX, Violation};
 
 /// What the deployment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,14 @@ pub struct Expectation {
     pub is_overridden: bool,
     /// What it asks for beside what is sealed.
     pub policy: Policy,
+}
+
+impl Expectation {
+    /// Whether all guards hold, and not the mismatch guard alone: in production, and where a policy says so,
+    /// the deployment's or the one that is sealed.
+    pub fn is_enforced(&self, sealed: Policy) -> bool {
+        self.production.is_production() || sealed.and(self.policy).enforce.is_some()
+    }
 }
 
 /// What one guard found.
@@ -165,9 +175,8 @@ impl Evidence<'_> {
         self.identity.policy.and(self.expectation.policy)
     }
 
-    /// Whether all guards hold, and not the mismatch guard alone: in production, and where a policy says so.
     fn is_enforced(&self) -> bool {
-        self.expectation.production.is_production() || self.policy().enforce.is_some()
+        self.expectation.is_enforced(self.identity.policy)
     }
 
     fn forbids(&self, run: &Run) -> bool {

@@ -6,6 +6,11 @@ use super::command::Run;
 use crate::escape::Escape;
 use crate::image::{Difference, Inspection, abbreviates, meaningful};
 
+/// The deployment integrity document's lines about uncompiled code.
+pub const RUNNING_VIA_TSX: &str = "\
+FATAL: Running via tsx in production!
+Workers must be compiled to JS and run with node.";
+
 /// A guard's "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
@@ -89,11 +94,7 @@ impl Violation {
     /// document, then what helps.
     pub fn refusal(&self) -> String {
         match self {
-            Self::Tsx { .. } => format!(
-                "FATAL: Running via tsx in production!\n\
-                 Workers must be compiled to JS and run with node.\n\
-                 {self}"
-            ),
+            Self::Tsx { .. } => format!("{RUNNING_VIA_TSX}\n{self}"),
             Self::Unknown { .. } => format!(
                 "FATAL: GIT_SHA is 'unknown' in production!\n\
                  Image was built without --build-arg GIT_SHA\n\

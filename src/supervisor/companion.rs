@@ -1,7 +1,9 @@
 //! What the supervisor says to those who use it, and what it asks of them.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
+use super::sighting::Sighting;
 use super::signal::Signal;
 use super::spawn::SpawnError;
 
@@ -13,6 +15,15 @@ pub trait Companion {
     fn asks_to_stop(&mut self) -> bool;
     /// The worker was asked to stop.
     fn drain(&mut self);
+}
+
+/// Who is shown what the worker becomes and starts, while it is young.
+pub trait Watch {
+    /// For how long from the worker's start; zero: not at all.
+    fn duration(&self) -> Duration;
+    /// Sees a process that is new or has executed another program, and tells whether all of them are to be
+    /// killed for it.
+    fn condemns(&mut self, sighting: &Sighting) -> bool;
 }
 
 /// Why there is no worker.

@@ -1,4 +1,4 @@
-//! What a worker leaves behind: the processes that the shim has inherited, and all below them.
+//! The shim's descendants: the worker, what it starts and what it leaves behind.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,11 +19,57 @@ pub fn end(asked: Option<Pid>) {
     }
 }
 
+/// Kills all descendants that it sees. Those that one of them starts meanwhile, and some of those whose
+/// parent ends meanwhile, it does not see: it is for calling again until none is left.
+pub fn kill_all() {
+    for pid in pids(usize::MAX) {
+        let _: nix::Result<()> = kill(pid, Signal::KILL.number());
+    }
+}
+
+/// At most so many of the shim's descendants, nearest first, and never another process. Cheap, and so
+/// without those that change their parent while they are read; proc_tid_children(5).
+pub fn pids(max: usize) -> Vec<Pid> {
+    if !shows_own_namespace() {
+        return Vec::new();
+    }
+    // Not every kernel has such lists (CONFIG_PROC_CHILDREN).
+    let own = Pid::this();
+    if !fs::exists(format!("/proc/{own}/task/{own}/children")).unwrap_or_default() {
+        return descendants().into_iter().map(|descendant| descendant.pid).take(max).collect();
+    }
+    let mut found = children(own);
+    let mut seen: HashSet<Pid> = found.iter().copied().collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied().filter(|_| found.len() < max) {
+        found.extend(children(parent).into_iter().filter(|pid| seen.insert(*pid)));
+        next += 1;
+    }
+    found.truncate(max);
+    found
+}
+
+/// The children of a process, each in the list of the thread that is its parent.
+fn children(parent: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids = |list: String| -> Vec<Pid> {
+        list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+    };
+    lists.flat_map(pids).collect()
+}
+
+/// Whether /proc shows the processes of the shim's own namespace: in another one the same numbers are
+/// other processes.
+fn shows_own_namespace() -> bool {
+    fs::read_link("/proc/self").ok() == Some(Pid::this().to_string().into())
+}
+
 /// The shim's descendants, as far as /proc shows them. Never a process that is not its own, also in a
-/// PID namespace that is shared with other containers, or where /proc is of another namespace and shows
-/// other processes under the same numbers.
+/// PID namespace that is shared with other containers.
 fn descendants() -> Vec<Descendant> {
-    if fs::read_link("/proc/self").ok() != Some(Pid::this().to_string().into()) {
+    if !shows_own_namespace() {
         return Vec::new();
     }
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
@@ -40,7 +86,7 @@ fn descendants() -> Vec<Descendant> {
     found.map(|(.., descendant)| descendant).collect()
 }
 
-/// A process that the shim has inherited, or one below it.
+/// A child of the shim's, or a process below one.
 #[derive(Debug, Clone, Copy)]
 struct Descendant {
     pid: Pid,

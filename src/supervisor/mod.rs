@@ -3,8 +3,11 @@
 mod companion;
 mod descendants;
 mod diagnosis;
+mod looks;
 mod options;
 mod reap;
+mod remaining;
+mod sighting;
 mod signal;
 mod signals;
 mod spawn;
@@ -12,7 +15,6 @@ mod terminal;
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -24,12 +26,15 @@ use crate::log;
 use crate::system::signals::{ignored_on_entry, is_pending, kill};
 use crate::system::{children, descriptors};
 
-pub use companion::{Companion, NoWorker};
+pub use companion::{Companion, NoWorker, Watch};
 pub use options::{Remap, Rewrite, Scope, Supervision};
+pub use sighting::Sighting;
 pub use signal::Signal;
 pub use signals::Signals;
 pub use spawn::{SpawnError, Worker, WorkerCommand};
 
+use looks::Looks;
+use remaining::{Remaining, kill_all};
 use signals::{Received, Wake};
 use terminal::Terminal;
 
@@ -45,14 +50,6 @@ pub struct Supervisor {
     last_forwarded: Option<Signal>,
     terminal: Option<Terminal>,
     remaining: Option<Remaining>,
-}
-
-/// What is left when the worker has ended.
-#[derive(Debug, Clone, Copy)]
-struct Remaining {
-    /// The worker's pid, which was reaped.
-    worker: Pid,
-    until: Instant,
 }
 
 impl Supervisor {
@@ -154,12 +151,13 @@ impl Supervisor {
         })
     }
 
-    /// Stays with the worker until it ends, and asks what it leaves behind to end, too, where that is to
-    /// be waited for.
+    /// Stays with the worker until it ends or the watch condemns it, and asks what it leaves behind to end,
+    /// too, where that is to be waited for.
     pub fn supervise(
         &mut self,
         worker: &Worker,
         companion: &mut dyn Companion,
+        watch: &mut dyn Watch,
     ) -> (Exit, ExitStatus) {
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
@@ -167,8 +165,10 @@ impl Supervisor {
             descriptors::close_inherited();
         }
         log::let_signals_interrupt();
-        let status = self.until_ended(worker, companion);
-        self.take_terminal_back(worker, status);
+        let status = self.until_ended(worker, companion, watch);
+        if let Some(terminal) = &self.terminal {
+            terminal.take_back(worker, status, self.last_forwarded);
+        }
         self.remaining = self.options.reap_grace.map(|grace| {
             // Those of the worker's group have been asked already, in group scope.
             let asked = (self.options.scope == Scope::Group).then_some(worker.pid());
@@ -178,8 +178,14 @@ impl Supervisor {
         (Exit::Worker(self.options.remapped(code_of(status))), status)
     }
 
-    /// Forwards and reaps until the worker has ended.
-    fn until_ended(&mut self, worker: &Worker, companion: &mut dyn Companion) -> ExitStatus {
+    /// Forwards, reaps and looks until the worker has ended.
+    fn until_ended(
+        &mut self,
+        worker: &Worker,
+        companion: &mut dyn Companion,
+        watch: &mut dyn Watch,
+    ) -> ExitStatus {
+        let mut looks = Looks::new(watch.duration());
         let mut kill_at: Option<Instant> = None;
         let mut is_draining = false;
         let mut deferred = mem::take(&mut self.deferred).into_iter();
@@ -198,7 +204,11 @@ impl Supervisor {
                     warn!("The worker has not ended within the stop timeout: killed it");
                 }
             }
-            match deferred.next().or_else(|| self.next_signal(companion, kill_at)) {
+            if looks.condemn(watch) {
+                return kill_all(worker.pid(), &mut self.signals);
+            }
+            let deadline = [kill_at, looks.next()].into_iter().flatten().min();
+            match deferred.next().or_else(|| self.next_signal(companion, deadline)) {
                 None | Some(Received { signal: Signal::CHLD, .. }) => {}
                 Some(received) => {
                     let asked_to_stop = self.relay(received, worker);
@@ -265,36 +275,11 @@ impl Supervisor {
         signal.asks_to_end() || forwarded.asks_to_end()
     }
 
-    /// Takes the foreground back from a worker that has ended, unless another process has it by now.
-    fn take_terminal_back(&self, worker: &Worker, status: ExitStatus) {
-        let lent = self.terminal.as_ref().filter(|terminal| terminal.has_foreground(worker.pid()));
-        let Some(terminal) = lent else { return };
-        terminal.take_foreground();
-        let by = status.signal().and_then(Signal::new);
-        if let Some(key) = by.filter(|by| by.is_an_interrupting_key())
-            && self.last_forwarded != Some(key)
-        {
-            // It was for all processes in the foreground, which the rest of the job lent to the worker.
-            terminal::signal_own_group(key);
-        }
-    }
-
     /// Waits until what the worker has left behind has ended, as long as was asked for, or until the
     /// shim is asked to end itself.
     pub fn outlast_descendants(&mut self) {
-        let Some(Remaining { worker, until }) = self.remaining else { return };
-        loop {
-            // First, so that the end of a child which is not reaped below is still to be read.
-            while let Some(received) = self.signals.waiting() {
-                if received.signal.asks_to_end() {
-                    return;
-                }
-            }
-            let reaped = reap::drain(worker, Scope::Worker, self.options.warn_on_reap);
-            if reaped.childless || Instant::now() >= until {
-                return;
-            }
-            self.signals.wait(None, Some(until));
+        if let Some(remaining) = self.remaining {
+            remaining.outlast(&mut self.signals, self.options.warn_on_reap);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use nix::libc;
 use nix::sys::signal::{self, SigSet};
@@ -66,6 +68,21 @@ impl Terminal {
         self.give_foreground_to(self.own);
         if [libc::SIGTTIN, libc::SIGTTOU].into_iter().any(is_pending) {
             signal_own_group(Signal::CONT);
+        }
+    }
+
+    /// Takes the foreground back from a worker that has ended, unless another process has it by now.
+    pub fn take_back(&self, worker: &Worker, status: ExitStatus, last_forwarded: Option<Signal>) {
+        if !self.has_foreground(worker.pid()) {
+            return;
+        }
+        self.take_foreground();
+        let by = status.signal().and_then(Signal::new);
+        if let Some(key) = by.filter(|by| by.is_an_interrupting_key())
+            && last_forwarded != Some(key)
+        {
+            // It was for all processes in the foreground, which the rest of the job lent to the worker.
+            signal_own_group(key);
         }
     }
 

@@ -26,6 +26,7 @@ mod reaping;
 mod redis_faults;
 mod registration;
 mod reshard;
+mod runner_watch;
 mod seal_command;
 mod seal_policy;
 mod sealed_code;
