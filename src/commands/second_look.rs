@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::config::RunnerWatch;
-use crate::guard::{Process, runner_in};
+use crate::guard::{Process, runners_in};
 use crate::runner::Runner;
 use crate::supervisor::{Sighting, Watch};
 
@@ -59,14 +59,14 @@ impl Watch for SecondLook {
             folder: sighting.folder.clone(),
             node_options: sighting.environment.get("NODE_OPTIONS").map(OsStr::to_owned),
         };
-        let found = runner_in(&process).filter(|(runner, _)| {
-            self.watch.forbidden.contains(*runner) && !self.is_allowed(sighting)
-        });
-        self.found = found.map(|(runner, shown_by)| FoundRunner {
-            runner,
+        let mut runs = runners_in(&process).into_iter();
+        let found = runs
+            .find(|run| self.watch.forbidden.contains(run.runner) && !self.is_allowed(sighting));
+        self.found = found.map(|run| FoundRunner {
+            runner: run.runner,
             pid: sighting.pid,
             command_line: shown(&sighting.argv),
-            shown_by,
+            shown_by: run.chain.last().cloned().unwrap_or_default(),
         });
         self.found.is_some()
     }

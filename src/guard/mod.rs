@@ -9,7 +9,7 @@ mod violation;
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
 pub use command::{Reading, Run, read, shown};
-pub use process::{Process, runner_in};
+pub use process::{Process, runners_in};
 pub use production::Production;
 pub use violation::{RUNNING_VIA_TSX, Violation};
 

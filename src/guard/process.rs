@@ -1,10 +1,9 @@
 //! Whether a process that runs is a runner: by what it executes, not by a word in its arguments.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
-use crate::runner::Runner;
+use super::command::{Run, read_program};
 
 /// A process as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,76 +14,27 @@ pub struct Process {
     pub node_options: Option<OsString>,
 }
 
-/// Options of node's that load a module before the program.
-const PRELOADS: [&str; 5] = ["--import", "--require", "-r", "--loader", "--experimental-loader"];
-
-/// Options of node's whose value may stand behind a blank.
-const WITH_VALUE: [&str; 5] = ["--conditions", "-C", "--env-file", "--title", "--input-type"];
-
-/// Options of node's behind which no program stands.
-const WITHOUT_PROGRAM: [&str; 4] = ["-e", "--eval", "-p", "--print"];
-
-/// The runner that a process is, and what shows it; `None` where it is none.
-pub fn runner_in(process: &Process) -> Option<(Runner, String)> {
-    let program = process.exe.file_name().or_else(|| {
-        let first = process.argv.first().map(Path::new);
-        first.and_then(Path::file_name)
-    });
-    if program.is_none_or(|program| program != "node" && program != "nodejs") {
-        return None;
-    }
-    let argv: Vec<String> =
-        process.argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let options = process.node_options.as_deref().unwrap_or(OsStr::new("")).to_string_lossy();
-    let options: Vec<String> = options.split_whitespace().map(String::from).collect();
-    let (in_options, _) = preload(&options);
-    if let Some((runner, option)) = in_options {
-        return Some((runner, format!("NODE_OPTIONS has {option}")));
-    }
-    let (in_argv, entry) = preload(&argv);
-    in_argv.or_else(|| {
-        let entry = process.folder.join(entry?);
-        let path = fs::canonicalize(&entry).unwrap_or(entry);
-        let path = path.to_string_lossy().into_owned();
-        Some((in_package(&path)?, path))
-    })
-}
-
-/// The runner among the modules that node loads first, with its option; and the program behind them.
-fn preload(words: &[String]) -> (Option<(Runner, String)>, Option<&String>) {
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) if option.starts_with("--") => (option, Some(value)),
-            _ => (word.as_str(), None),
-        };
-        if PRELOADS.contains(&option) {
-            let Some(value) = value.or_else(|| words.next().map(String::as_str)) else { break };
-            if let Some(runner) = Runner::of_package(value).or_else(|| in_package(value)) {
-                return (Some((runner, format!("{option} {value}"))), None);
-            }
-        } else if WITHOUT_PROGRAM.contains(&option) {
-            break;
-        } else if WITH_VALUE.contains(&option) && value.is_none() {
-            words.next();
-        } else if !word.starts_with('-') {
-            return (None, Some(word));
+/// The runners that a process is, and what shows each; none where it is none. What it starts is not asked:
+/// that is a process of its own.
+pub fn runners_in(process: &Process) -> Vec<Run> {
+    let text = |word: &OsString| word.to_string_lossy().into_owned();
+    // A title that was written over the arguments leaves empty ones behind.
+    let arguments = process.argv.iter().skip(1).map(text).filter(|word| !word.is_empty());
+    let program = process.exe.file_name().unwrap_or_default().to_string_lossy();
+    match program.trim_end_matches(" (deleted)") {
+        program @ ("node" | "nodejs" | "bun" | "deno") => {
+            let words = [program.to_owned()].into_iter().chain(arguments).collect();
+            read_program(words, process.node_options.as_ref().map(text), &process.folder)
         }
+        _ => Vec::new(),
     }
-    (None, None)
-}
-
-/// The runner in whose package a path lies.
-fn in_package(path: &str) -> Option<Runner> {
-    let mut behind = path.split("node_modules/").skip(1);
-    behind.find_map(Runner::of_package)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use super::{Process, runner_in};
+    use super::{Process, runners_in};
     use crate::runner::Runner;
 
     fn judged(exe: &str, argv: &[&str], node_options: Option<&str>) -> Option<Runner> {
@@ -94,7 +44,7 @@ mod tests {
             folder: "/nowhere".into(),
             node_options: node_options.map(Into::into),
         };
-        runner_in(&process).map(|(runner, _)| runner)
+        runners_in(&process).first().map(|run| run.runner)
     }
 
     #[test]

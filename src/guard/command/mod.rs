@@ -119,6 +119,23 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
     reading
 }
 
+/// What a program that runs already is: the runners that it loads or executes itself, not what it starts.
+pub fn read_program(words: Vec<String>, node_options: Option<String>, folder: &Path) -> Vec<Run> {
+    let mut variables = Variables::cleared();
+    if let Some(options) = node_options {
+        variables.set("NODE_OPTIONS", options);
+    }
+    let place = Place { folder: folder.to_owned(), variables, chain: Vec::new(), depth: 0 };
+    let found = follow(&Invocation { words, place }, &mut Files::new());
+    let runs = found.into_iter().filter_map(|next| match next {
+        Next::Runs { runner, words, chain } => {
+            Some(Run { runner, words, chain, is_doubtful: false })
+        }
+        _ => None,
+    });
+    runs.collect()
+}
+
 impl Reading {
     /// Takes what has been found, and gives what that executes next.
     fn take<'a>(&mut self, next: Next<'a>, files: &mut Files) -> Vec<Next<'a>> {
