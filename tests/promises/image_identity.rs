@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::common::{DATE, Ended, Folder, OTHER, Sandbox, Shim, binary};
+use crate::common::{DATE, Ended, Folder, OTHER, Sandbox, Shim, binary, fixture};
 
 const SEALED: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
 
@@ -251,7 +251,7 @@ fn no_variable_moves_the_seal() {
 }
 
 #[test]
-fn the_seal_is_the_one_file_that_the_shim_opens() {
+fn the_seal_and_the_workers_program_are_the_files_that_the_shim_opens() {
     let (ended, calls) = Shim::run(["exit"]).production(SEALED).traced("open,openat");
     assert_eq!(ended.code, 0, "{ended:?}");
     // Where the runtime looks for its stack, and the shim for descriptors that are the worker's.
@@ -259,7 +259,8 @@ fn the_seal_is_the_one_file_that_the_shim_opens() {
     let own =
         calls.lines().filter(|call| !call.contains("\"/proc/self/") && !call.contains("O_PATH"));
     let opened: Vec<&str> = own.filter_map(|call| call.split('"').nth(1)).collect();
-    assert_eq!(opened, ["/etc/version-guard/image.json"], "{calls}");
+    let worker = fixture("worker").display().to_string();
+    assert_eq!(opened, ["/etc/version-guard/image.json", worker.as_str()], "{calls}");
 }
 
 /// Who else can write the seal could say that any code is the expected one. The control is the last.
