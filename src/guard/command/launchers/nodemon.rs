@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next, quoted};
-use super::super::manifest::Manifest;
-use super::super::words::string_option;
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next, quoted};
+use crate::guard::command::manifest::Manifest;
+use crate::guard::command::words::string_option;
 
 /// Options with a value, but for Node's.
 const VALUES: [&str; 16] = [

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next, named_in};
-use super::super::javascript::literals;
-use super::super::words::{behind_options, split, string_option};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next, named_in};
+use crate::guard::command::javascript::literals;
+use crate::guard::command::words::{behind_options, split, string_option};
 use crate::runner::Runner;
 
 const VALUES: [&str; 30] = [

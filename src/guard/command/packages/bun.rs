@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next, Script};
-use super::super::lookup::find_program;
-use super::super::words::{behind_options, string_option};
 use super::npm::executed;
 use super::scripts::{Run, with_programs};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next, Script};
+use crate::guard::command::lookup::find_program;
+use crate::guard::command::words::{behind_options, string_option};
 use crate::runner::Runner;
 
 /// Bun's commands that run nothing of a project.

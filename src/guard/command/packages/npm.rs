@@ -1,12 +1,12 @@
 //! npm and npx.
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next, Script};
-use super::super::manifest::{Manifest, without_version};
-use super::super::words::{behind_options, operands, options, string_option};
 use super::npmrc::setting;
-use super::scripts::{Run, with_programs};
+use super::scripts::{Run, installed, with_programs};
 use super::workspaces::{members, selected};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next, Place, Script};
+use crate::guard::command::manifest::{Manifest, without_version};
+use crate::guard::command::words::{behind_options, operands, options, string_option};
 use crate::runner::Runner;
 
 /// npm's options whose value is a word of its own.
@@ -63,22 +63,9 @@ pub fn npm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
             }
             executed(&invocation, &words, files)
         }
-        "install" | "i" | "ci" | "add" if !own.iter().any(|word| word == "--ignore-scripts") => [
-            "preinstall",
-            "install",
-            "postinstall",
-            "prepublish",
-            "preprepare",
-            "prepare",
-            "postprepare",
-        ]
-        .iter()
-        .filter_map(|name| {
-            let run = Run { name, arguments: &[], hooks: false };
-            run.from(&invocation.place.folder, &invocation, files)
-        })
-        .flatten()
-        .collect(),
+        "install" | "i" | "ci" | "add" if !own.iter().any(|word| word == "--ignore-scripts") => {
+            installed(&invocation, files)
+        }
         _ => Vec::new(),
     }
 }
@@ -166,7 +153,7 @@ pub fn executed<'a>(
 pub fn package_program<'a>(
     program: &str,
     arguments: &[String],
-    place: super::super::invocation::Place<'a>,
+    place: Place<'a>,
     files: &mut Files,
 ) -> Vec<Next<'a>> {
     let package = program.rsplit_once("@npm:").map_or(program, |(_, package)| package);

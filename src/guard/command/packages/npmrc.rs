@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::super::files::Files;
-use super::super::invocation::Invocation;
-use super::super::words::string_option;
 use crate::clean::clean;
+use crate::guard::command::files::Files;
+use crate::guard::command::invocation::Invocation;
+use crate::guard::command::words::string_option;
 
 /// A setting, by the command line, the environment, or the .npmrc of the folder and of the home folder.
 pub fn setting(

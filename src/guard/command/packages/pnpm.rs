@@ -1,11 +1,12 @@
 //! pnpm.
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next};
-use super::super::words::{behind_options, options, string_option};
 use super::npm::{executed, package_program};
-use super::scripts::{Run, with_programs};
+use super::scripts::{Run, installed, with_programs};
 use super::workspaces::{members, selected};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next};
+use crate::guard::command::manifest::Manifest;
+use crate::guard::command::words::{behind_options, options, string_option};
 
 const VALUES: [&str; 10] = [
     "-C",
@@ -66,11 +67,7 @@ pub fn pnpm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
             run(command, others, files).unwrap_or_default()
         }
         ("t", _) => run("test", others, files).unwrap_or_default(),
-        ("install" | "i", _) => ["preinstall", "install", "postinstall", "prepare"]
-            .iter()
-            .filter_map(|name| run(name, &[], files))
-            .flatten()
-            .collect(),
+        ("install" | "i", _) => installed(&invocation, files),
         (other, _) if OTHERS.contains(&other) => Vec::new(),
         // A script, or else a program.
         (name, Some((_, arguments))) => match run(name, arguments, files) {
@@ -81,10 +78,8 @@ pub fn pnpm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     }
 }
 
-type Manifests = Vec<super::super::manifest::Manifest>;
-
 /// The packages that it is for; `None` for that of the folder.
-fn chosen(flags: &[String], invocation: &Invocation, files: &mut Files) -> Option<Manifests> {
+fn chosen(flags: &[String], invocation: &Invocation, files: &mut Files) -> Option<Vec<Manifest>> {
     let folder = &invocation.place.folder;
     let filters = options(flags, &["-F", "--filter", "--filter-prod"]);
     if !filters.is_empty() {
@@ -96,7 +91,7 @@ fn chosen(flags: &[String], invocation: &Invocation, files: &mut Files) -> Optio
 
 fn exec<'a>(
     words: &[String],
-    of: Option<&[super::super::manifest::Manifest]>,
+    of: Option<&[Manifest]>,
     invocation: &Invocation<'a>,
     files: &mut Files,
 ) -> Vec<Next<'a>> {

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::files::Files;
-use super::super::invocation::{Invocation, Next, Place, Script, quoted};
-use super::super::manifest::Manifest;
-use super::super::shells::SHELLS;
 use super::npmrc::setting;
+use crate::guard::command::files::Files;
+use crate::guard::command::invocation::{Invocation, Next, Place, Script, quoted};
+use crate::guard::command::manifest::Manifest;
+use crate::guard::command::shells::SHELLS;
 
 /// A script that a command names.
 pub struct Run<'r> {
@@ -61,6 +61,26 @@ impl Run<'_> {
         });
         Some(of.collect())
     }
+}
+
+/// What an installation runs of the package's own scripts.
+pub fn installed<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    let names = [
+        "preinstall",
+        "install",
+        "postinstall",
+        "prepublish",
+        "preprepare",
+        "prepare",
+        "postprepare",
+    ];
+    let Some(manifest) = Manifest::nearest(&invocation.place.folder, files) else {
+        return Vec::new();
+    };
+    let each = names.iter().filter_map(|name| {
+        Run { name, arguments: &[], hooks: false }.of(&manifest, invocation, files)
+    });
+    each.flatten().collect()
 }
 
 fn execute<'a>(shell: Option<&str>, text: String, place: Place<'a>) -> Next<'a> {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::super::files::{Files, join};
-use super::super::manifest::Manifest;
-use super::super::pattern;
 use crate::clean::clean;
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::manifest::Manifest;
+use crate::guard::command::pattern;
 
 /// How deep `**` is followed.
 const MAX_LEVELS: u32 = 4;

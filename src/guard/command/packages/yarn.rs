@@ -1,11 +1,11 @@
 //! Yarn, 1 and later.
 
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next};
-use super::super::words::{behind_options, string_option};
 use super::npm::{executed, package_program};
-use super::scripts::{Run, with_programs};
+use super::scripts::{Run, installed, with_programs};
 use super::workspaces::{members, repository, selected};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next};
+use crate::guard::command::words::{behind_options, string_option};
 
 const VALUES: [&str; 10] = [
     "--cwd",
@@ -87,14 +87,7 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
             words: [&["node".to_owned()], rest.get(1..).unwrap_or_default()].concat(),
             place: invocation.place.step(invocation.shown()),
         })],
-        ("install", _) => ["preinstall", "install", "postinstall", "prepare"]
-            .iter()
-            .filter_map(|name| {
-                let run = Run { name, arguments: &[], hooks: false };
-                run.from(&invocation.place.folder, &invocation, files)
-            })
-            .flatten()
-            .collect(),
+        ("install", _) => installed(&invocation, files),
         (other, _) if OTHERS.contains(&other) => Vec::new(),
         (name, _) => {
             let arguments = rest.get(1..).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! Which ways a shell's commands go, where a status decides.
 
-use super::super::invocation::UNKNOWN;
-use super::super::pattern;
 use super::condition::Status;
 use super::evaluate::{Evaluator, Flow, UNKNOWN_STATUS};
 use super::lexer::Word;
 use super::state::State;
 use super::syntax::Command;
+use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::pattern;
 
 /// How many times the body of a loop is gone through.
 const MAX_TURNS: usize = 16;

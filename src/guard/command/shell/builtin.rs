@@ -1,10 +1,10 @@
 //! What a shell does itself, as far as it changes what is executed.
 
-use super::super::files::{Files, join};
-use super::super::invocation::UNKNOWN;
-use super::super::lookup::find_program;
 use super::condition::{self, Status};
 use super::state::{State, unknown};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::lookup::find_program;
 
 /// What comes of a command.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::super::files::{Files, join};
-use super::super::invocation::UNKNOWN;
-use super::super::pattern;
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::pattern;
 
 /// How a command ends, as far as it can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

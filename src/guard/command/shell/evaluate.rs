@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::files::Files;
-use super::super::invocation::{Invocation, Next, Script, UNKNOWN, named_in};
 use super::builtin::{Builtin, Does, builtin};
 use super::condition::Status;
 use super::cursor::Cursor;
@@ -13,6 +11,8 @@ use super::output::output;
 use super::parser::parse;
 use super::state::{SEPARATOR, State, unknown};
 use super::syntax::{Command, Simple};
+use crate::guard::command::files::Files;
+use crate::guard::command::invocation::{Invocation, Next, Script, UNKNOWN, cut, named_in};
 
 /// How many commands are gone through.
 const MAX_STEPS: u32 = 4000;
@@ -75,7 +75,7 @@ impl<'a> Evaluator<'a, '_> {
     fn doubt(&mut self, text: &str, state: &State<'a>) {
         if let Some(runner) = named_in(text) {
             let shown = text.replace(UNKNOWN, "");
-            let chain = state.place.step(super::super::invocation::cut(shown.trim())).chain;
+            let chain = state.place.step(cut(shown.trim())).chain;
             self.found.push(Next::Doubt { runner, words: vec![text.to_owned()], chain });
         }
     }

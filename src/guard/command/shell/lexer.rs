@@ -1,7 +1,7 @@
 //! Words of a shell's language, as POSIX and bash(1) quote them.
 
-use super::super::invocation::UNKNOWN;
 use super::cursor::{Cursor, Read, Unreadable};
+use crate::guard::command::invocation::UNKNOWN;
 
 /// A word before its expansion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

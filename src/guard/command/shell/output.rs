@@ -1,11 +1,11 @@
 //! What commands print whose output a script executes, where it can be told without executing them.
 
-use super::super::files::{Files, join};
-use super::super::invocation::UNKNOWN;
-use super::super::lookup::find_program;
 use super::parser::parse;
 use super::state::{State, unknown};
 use super::syntax::{Command, Simple};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::lookup::find_program;
 
 /// How deep substitutions nest that are told.
 const MAX_NESTING: usize = 8;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::super::invocation::{Place, UNKNOWN};
-use super::super::pattern;
 use super::lexer::{Piece, Word};
 use super::syntax::Command;
+use crate::guard::command::invocation::{Place, UNKNOWN};
+use crate::guard::command::pattern;
 
 /// Separates the elements of an array in its value.
 pub const SEPARATOR: char = '\u{1f}';

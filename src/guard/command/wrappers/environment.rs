@@ -1,9 +1,9 @@
 //! Wrappers that change the environment of what they execute.
 
-use super::super::dotenv;
-use super::super::files::{Files, join};
-use super::super::invocation::{Invocation, Next, Variables};
-use super::super::words::{behind_options, split, string_option};
+use crate::guard::command::dotenv;
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Invocation, Next, Variables};
+use crate::guard::command::words::{behind_options, split, string_option};
 
 /// env(1): assignments, `-i`, `-u`, `-C` and `-S`, whose string is split into words.
 pub fn env<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
