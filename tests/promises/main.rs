@@ -25,6 +25,7 @@ mod reaping;
 mod redis_faults;
 mod registration;
 mod reshard;
+mod runners;
 mod seal_command;
 mod seal_policy;
 mod sealed_code;
