@@ -112,7 +112,7 @@ install_runners() {
     # Debian has no su-exec, which Alpine's images use in the same words.
     ln -sf "$(command -v gosu)" "$folder/bin/su-exec"
     (
-        export PATH="$PWD/$folder/bin:$PATH" COREPACK_ENABLE_DOWNLOAD_PROMPT=0 CI=true
+        export PATH="$PWD/$folder/bin:$PATH"
         install_workspaces "$folder"
     ) || return 0
     echo "$versions" >"$folder/versions"
