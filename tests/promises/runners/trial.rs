@@ -13,9 +13,14 @@ use super::row::{Kind, Row};
 use crate::common::{Folder, Running, SHA, Shim, left_behind, within};
 
 /// How long a row may take.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(60);
 
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/runners");
+
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// What rows have from the system, beside what any test needs.
+const PROGRAMS: [&str; 6] = ["tini", "dumb-init", "gosu", "wait-for-it", "sudo", "busybox"];
 
 /// What is no business of a project's own folder: another one comes first in PATH.
 const NOT_IN_PROJECTS: [&str; 9] =
@@ -27,8 +32,13 @@ const MARKS: [&str; 3] = [TYPESCRIPT, "ran-compiled", "ran-other"];
 
 /// Why the table can't be tried here, if it can't.
 pub fn missing() -> Option<String> {
-    let missing = !Path::new(TOOLS).join("versions").is_file();
-    missing.then(|| "the runners are not in target/tools: tests/run.sh installs them".into())
+    if !Path::new(TOOLS).join("versions").is_file() {
+        return Some("the runners are not in target/tools: tests/run.sh installs them".into());
+    }
+    let is_there =
+        |program: &&str| PATH.split(':').any(|folder| Path::new(folder).join(program).exists());
+    let missing = PROGRAMS.into_iter().find(|program| !is_there(program));
+    missing.map(|program| format!("not installed: {program}"))
 }
 
 /// What a row did.
@@ -58,7 +68,7 @@ pub fn run(row: &Row, change: impl FnOnce(Shim) -> Shim) -> Done {
     let folder = Folder::new();
     let place = Place::of(row, &folder);
     let mut shim = Shim::command("run").production(SHA).pid1();
-    let path = format!("{TOOLS}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+    let path = format!("{TOOLS}/bin:{PATH}");
     let quiet =
         [("PATH", path.as_str()), ("NO_UPDATE_NOTIFIER", "1"), ("npm_config_offline", "true")];
     for (name, value) in quiet {
