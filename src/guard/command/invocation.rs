@@ -23,6 +23,15 @@ pub struct Place<'a> {
     pub chain: Vec<String>,
     /// How many commands have led here.
     pub depth: u32,
+    /// What it reads from standard input, where that can be told.
+    pub input: Option<Input>,
+}
+
+/// What stands on standard input.
+#[derive(Debug, Clone)]
+pub enum Input {
+    Text(String),
+    File(PathBuf),
 }
 
 impl Place<'_> {

@@ -98,6 +98,7 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
         variables: Variables::new(environment),
         chain: Vec::new(),
         depth: 0,
+        input: None,
     };
     let mut first = Invocation { words, place };
     first.place.push(first.shown());
@@ -125,7 +126,8 @@ pub fn read_program(words: Vec<String>, node_options: Option<String>, folder: &P
     if let Some(options) = node_options {
         variables.set("NODE_OPTIONS", options);
     }
-    let place = Place { folder: folder.to_owned(), variables, chain: Vec::new(), depth: 0 };
+    let (folder, chain) = (folder.to_owned(), Vec::new());
+    let place = Place { folder, variables, chain, depth: 0, input: None };
     let found = follow(&Invocation { words, place }, &mut Files::new());
     let runs = found.into_iter().filter_map(|next| match next {
         Next::Runs { runner, words, chain } => {

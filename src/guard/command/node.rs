@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::dotenv;
 use super::files::{Files, join, shown};
-use super::invocation::{Invocation, Next, UNKNOWN, cut, named_in, quoted};
+use super::invocation::{Input, Invocation, Next, UNKNOWN, cut, named_in, quoted};
 use super::javascript::{Literal, literals};
 use super::manifest::{Manifest, find_package, package_and_subpath, runner_of_file};
 use super::node_options::NodeOptions;
@@ -50,10 +50,13 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     if own.strips_types == Some(true) {
         reader.runs(Runner::StripTypes, None);
     }
-    if let Some(entry) = own.entry.filter(|_| own.code.is_empty()) {
-        // A runner that is there already takes the entry, too.
-        let may_strip = strips != Some(false) && reader.found.is_empty();
-        reader.entry(&entry, may_strip);
+    // A runner that is there already takes the entry, too.
+    let may_strip = strips != Some(false) && reader.found.is_empty();
+    let has_other = !own.code.is_empty() || own.script.is_some();
+    match own.entry.filter(|entry| entry != "-") {
+        _ if has_other => {}
+        Some(entry) => reader.entry(&entry, may_strip),
+        None => reader.input(may_strip),
     }
     reader.found
 }
@@ -168,9 +171,17 @@ impl NodeReader<'_, '_, '_> {
         }
     }
 
+    /// Standard input in the entry's place.
+    fn input(&mut self, may_strip: bool) {
+        match self.invocation.place.input.clone() {
+            Some(Input::File(path)) => self.entry(&path.display().to_string(), may_strip),
+            Some(Input::Text(code)) => self.code(&code),
+            None => {}
+        }
+    }
+
     /// What a program's own code imports.
     fn imports(&mut self, code: &str, folder: &Path) {
-        let before = self.found.len();
         let specifiers: Vec<String> = literals(code)
             .into_iter()
             .filter(Literal::is_specifier)
@@ -190,7 +201,7 @@ impl NodeReader<'_, '_, '_> {
             .iter()
             .find(|specifier| is_path(specifier) && is_typescript(Path::new(specifier)));
         // A runner that is there by then takes it.
-        if let Some(specifier) = typescript.filter(|_| self.found.len() == before) {
+        if let Some(specifier) = typescript.filter(|_| self.found.is_empty()) {
             self.runs(Runner::StripTypes, Some(format!("import {specifier}")));
         }
     }

@@ -1,7 +1,7 @@
 //! Node's command line; node(1).
 
 /// Options whose value is a word of its own, beside those that are read here.
-const WITH_VALUE: [&str; 46] = [
+const WITH_VALUE: [&str; 45] = [
     "-C",
     "--conditions",
     "--allow-fs-read",
@@ -24,7 +24,6 @@ const WITH_VALUE: [&str; 46] = [
     "--heapsnapshot-near-heap-limit",
     "--heapsnapshot-signal",
     "--icu-data-dir",
-    "--input-type",
     "--inspect-port",
     "--debug-port",
     "--localstorage-file",
@@ -89,6 +88,11 @@ impl NodeOptions {
                 | "--experimental-transform-types"
                 | "--strip-types" => {
                     options.strips_types = Some(true);
+                }
+                "--input-type" => {
+                    if value().ends_with("-typescript") {
+                        options.strips_types = Some(true);
+                    }
                 }
                 "--no-experimental-strip-types" | "--no-strip-types" => {
                     options.strips_types = Some(false);

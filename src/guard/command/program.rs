@@ -28,7 +28,9 @@ pub fn program<'a>(
         let chain = if named.is_some() { chain } else { chain.step(shown(&real)) };
         return runs(runner, chain.chain);
     }
-    if let Some(runner) = named.filter(|_| !is_of_a_package(&real)) {
+    // By a path, it is whatever is there.
+    let is_sought = !invocation.program().contains('/');
+    if let Some(runner) = named.filter(|_| is_sought && !is_of_a_package(&real)) {
         return runs(runner, invocation.chain());
     }
     let real_name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();

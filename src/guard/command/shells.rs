@@ -1,7 +1,7 @@
 //! Shells as programs: what their own options say they execute.
 
 use super::files::{Files, join};
-use super::invocation::{Invocation, Next, Script};
+use super::invocation::{Input, Invocation, Next, Script};
 
 /// The programs that read a shell's language.
 pub const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh"];
@@ -28,7 +28,9 @@ pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>
             _ => break,
         }
     }
-    let Some((first, arguments)) = rest.split_first() else { return Vec::new() };
+    let Some((first, arguments)) = rest.split_first() else {
+        return from_input(invocation, files).into_iter().collect();
+    };
     let place = invocation.place.step(invocation.shown());
     if is_string {
         let (name, arguments) = match arguments.split_first() {
@@ -45,4 +47,14 @@ pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>
     }
     let name = path.display().to_string();
     vec![Next::Shell(Script { text: text.to_string(), name, arguments: arguments.to_vec(), place })]
+}
+
+/// A shell that reads its commands from standard input.
+fn from_input<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Option<Next<'a>> {
+    let mut place = invocation.place.step(invocation.shown());
+    let text = match place.input.take()? {
+        Input::Text(text) => text,
+        Input::File(path) => files.text(&path)?.to_string(),
+    };
+    Some(Next::Shell(Script { text, name: "sh".into(), arguments: Vec::new(), place }))
 }

@@ -49,7 +49,7 @@ pub fn bun<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
         other if !is_run && OTHERS.contains(&other) => return Vec::new(),
         _ => {}
     }
-    let run = Run { name, arguments, hooks: true };
+    let run = Run { name, arguments, hooks: true, is_npm: false };
     if let Some(found) = run.from(&invocation.place.folder, &invocation, files) {
         return found;
     }
@@ -92,7 +92,7 @@ pub fn deno<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
                     })];
                 }
             }
-            let run = Run { name, arguments, hooks: true };
+            let run = Run { name, arguments, hooks: true, is_npm: false };
             run.from(folder, invocation, files).unwrap_or_default()
         }
         Some((command, _))

@@ -38,6 +38,7 @@ pub fn run_by_node<'a>(
     files: &mut Files,
 ) -> Vec<Next<'a>> {
     let Some(script) = &options.script else { return Vec::new() };
-    let run = scripts::Run { hooks: false, name: script, arguments: &options.arguments };
+    let arguments = &options.arguments;
+    let run = scripts::Run { name: script, arguments, hooks: false, is_npm: false };
     run.from(&invocation.place.folder, invocation, files).unwrap_or_default()
 }

@@ -87,7 +87,7 @@ fn run<'a>(
     let folder = &invocation.place.folder;
     let has =
         |flags: &[&str]| invocation.arguments().iter().any(|word| flags.contains(&word.as_str()));
-    let run = Run { name, arguments, hooks: !has(&["--ignore-scripts"]) };
+    let run = Run { name, arguments, hooks: !has(&["--ignore-scripts"]), is_npm: true };
     let mut of = Vec::new();
     for selector in options(invocation.arguments(), &["-w", "--workspace"]) {
         of.extend(selected(selector, folder, files));

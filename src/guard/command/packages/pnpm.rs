@@ -47,7 +47,7 @@ pub fn pnpm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     let of = chosen(&flags, &invocation, files);
     let run = |name: &str, arguments: &[String], files: &mut Files| {
         let arguments = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
-        let run = Run { name, arguments, hooks: true };
+        let run = Run { name, arguments, hooks: true, is_npm: true };
         match &of {
             None => run.from(&invocation.place.folder, &invocation, files),
             Some(of) => {

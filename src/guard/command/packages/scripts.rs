@@ -17,6 +17,8 @@ pub struct Run<'r> {
     pub arguments: &'r [String],
     /// Whether those with `pre` and `post` before their name go with it.
     pub hooks: bool,
+    /// Whether the settings of npm count.
+    pub is_npm: bool,
 }
 
 impl Run<'_> {
@@ -53,8 +55,14 @@ impl Run<'_> {
         let given: Vec<String> = self.arguments.iter().map(|word| quoted(word)).collect();
         let line = [&[main.to_owned()], &given[..]].concat().join(" ");
         let scripts = [hook("pre"), Some((self.name.into(), line)), hook("post")];
-        let place = place_of(manifest, invocation, files);
-        let shell = setting("script-shell", &manifest.folder, invocation, files);
+        let mut place = place_of(manifest, invocation);
+        let mut shell = None;
+        if self.is_npm {
+            shell = setting("script-shell", &manifest.folder, invocation, files);
+            if let Some(options) = setting("node-options", &manifest.folder, invocation, files) {
+                place.variables.set("NODE_OPTIONS", options);
+            }
+        }
         let of = scripts.into_iter().flatten().map(|(name, text)| {
             let place = place.step(format!("package.json scripts.{name}"));
             execute(shell.as_deref(), text, place)
@@ -78,7 +86,7 @@ pub fn installed<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next
         return Vec::new();
     };
     let each = names.iter().filter_map(|name| {
-        Run { name, arguments: &[], hooks: false }.of(&manifest, invocation, files)
+        Run { name, arguments: &[], hooks: false, is_npm: true }.of(&manifest, invocation, files)
     });
     each.flatten().collect()
 }
@@ -95,11 +103,8 @@ fn execute<'a>(shell: Option<&str>, text: String, place: Place<'a>) -> Next<'a> 
 }
 
 /// Where a script of this package.json is executed.
-fn place_of<'a>(manifest: &Manifest, invocation: &Invocation<'a>, files: &mut Files) -> Place<'a> {
+fn place_of<'a>(manifest: &Manifest, invocation: &Invocation<'a>) -> Place<'a> {
     let mut place = with_programs(&manifest.folder, invocation.place.step(invocation.shown()));
-    if let Some(options) = setting("node-options", &manifest.folder, invocation, files) {
-        place.variables.set("NODE_OPTIONS", options);
-    }
     let own = manifest.get("config").and_then(Value::as_object).into_iter().flatten();
     for (name, value) in own {
         let value = value.as_str().unwrap_or_default();

@@ -106,7 +106,7 @@ fn script_or_program<'a>(
     let folder = &invocation.place.folder;
     // Yarn 1 alone has hooks; which one it is can't be told by its name.
     let is_later = folder.ancestors().any(|folder| files.is_file(&folder.join(".yarnrc.yml")));
-    let run = Run { name, arguments, hooks: !is_later };
+    let run = Run { name, arguments, hooks: !is_later, is_npm: false };
     if let Some(found) = run.from(folder, invocation, files) {
         return found;
     }

@@ -10,9 +10,9 @@ use super::lexer::Word;
 use super::output::output;
 use super::parser::parse;
 use super::state::{SEPARATOR, State, unknown};
-use super::syntax::{Command, Simple};
-use crate::guard::command::files::Files;
-use crate::guard::command::invocation::{Invocation, Next, Script, UNKNOWN, cut, named_in};
+use super::syntax::{Command, Redirected, Simple};
+use crate::guard::command::files::{Files, join};
+use crate::guard::command::invocation::{Input, Invocation, Next, Script, UNKNOWN, cut, named_in};
 
 /// How many commands are gone through.
 const MAX_STEPS: u32 = 4000;
@@ -125,31 +125,42 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     /// Commands side by side; what one prints may be what the next one executes.
-    fn pipeline(&mut self, commands: &[Command], state: &mut State<'a>) -> Flow {
+    fn pipeline(&mut self, commands: &[Command], state: &State<'a>) -> Flow {
         let mut printed = None;
         for command in commands {
             let mut own = state.clone();
-            if let (Some(text), Command::Simple(simple)) = (printed.take(), command) {
-                let words = self.words(simple, &own);
-                self.fed(&words, text, &own);
-            }
+            own.place.input = printed.or(own.place.input);
             self.command(command, &mut own);
-            printed = output(command, state, self.files);
+            printed = self.printed(command, state);
         }
         UNKNOWN_STATUS
     }
 
-    /// A shell that reads its commands from a text.
-    fn fed(&mut self, words: &[String], text: String, state: &State<'a>) {
-        let is_shell = words.first().is_some_and(|name| {
-            let name = name.rsplit('/').next().unwrap_or_default();
-            ["sh", "bash", "dash", "ash", "zsh", "ksh"].contains(&name)
-        });
-        if is_shell && words.iter().skip(1).all(|word| word == "-" || word.starts_with("-s")) {
-            let invocation = Invocation { words: words.to_vec(), place: state.place.clone() };
-            let place = state.place.step(invocation.shown());
-            let script = Script { text, name: "sh".into(), arguments: Vec::new(), place };
-            self.found.push(Next::Shell(script));
+    fn printed(&mut self, command: &Command, state: &State<'a>) -> Option<Input> {
+        if let Command::Simple(simple) = command
+            && let [cat, path] = self.words(simple, state).as_slice()
+            && cat == "cat"
+        {
+            return Some(Input::File(join(&state.place.folder, path)));
+        }
+        output(command, state, self.files).map(Input::Text)
+    }
+
+    /// What a command reads instead of what is there already.
+    fn input(&mut self, simple: &Simple, state: &State<'a>) -> Option<Input> {
+        match &simple.input {
+            Some(Redirected::Here(here)) => {
+                let text = here.text.get().cloned().unwrap_or_default();
+                let word = Cursor::as_if_quoted(&text, 0).ok().filter(|_| here.is_expanded);
+                let text = word.map_or(text, |word| self.expand(&word, state).join(" "));
+                Some(Input::Text(text))
+            }
+            Some(Redirected::Text(word)) => Some(Input::Text(self.expand(word, state).join(" "))),
+            Some(Redirected::File(word)) => {
+                let path = self.expand(word, state).join(" ");
+                Some(Input::File(join(&state.place.folder, path)))
+            }
+            None => None,
         }
     }
 
@@ -188,17 +199,8 @@ impl<'a> Evaluator<'a, '_> {
         if words.is_empty() {
             return Flow::On(Status::True);
         }
-        let text = match (&simple.here, &simple.input) {
-            (Some(here), _) => {
-                let text = here.text.get().cloned().unwrap_or_default();
-                let word = Cursor::as_if_quoted(&text, 0).ok().filter(|_| here.is_expanded);
-                Some(word.map_or(text, |word| self.expand(&word, state).join(" ")))
-            }
-            (None, Some(input)) => Some(self.expand(input, state).join(" ")),
-            (None, None) => None,
-        };
-        if let Some(text) = text {
-            self.fed(&words, text, &own);
+        if let Some(input) = self.input(simple, state) {
+            own.place.input = Some(input);
         }
         self.execute(&words, own, state)
     }

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Read, Unreadable};
 use super::lexer::{Word, is_of_name};
-use super::syntax::{Command, Here, Simple};
+use super::syntax::{Command, Here, Redirected, Simple};
 
 /// Reads commands, one after the other.
 pub struct Parser {
@@ -217,7 +217,7 @@ impl Parser {
     /// Whether a redirection stood here; what is read from it is kept.
     fn redirection(&mut self, simple: &mut Simple) -> Read<bool> {
         let from = self.cursor.at;
-        self.cursor.take_while(|character| character.is_ascii_digit());
+        let number = self.cursor.take_while(|character| character.is_ascii_digit());
         let operators = ["<<<", "<<-", "<<", "&>>", "&>", ">>", ">&", ">|", "<&", "<>", ">", "<"];
         let operator = operators.into_iter().find(|operator| self.cursor.take(operator));
         let Some(operator) = operator else {
@@ -232,11 +232,14 @@ impl Parser {
         self.cursor.skip_blanks();
         let word = self.cursor.word()?.ok_or(Unreadable)?;
         match operator {
-            "<<<" => simple.input = Some(word),
+            "<<<" => simple.input = Some(Redirected::Text(word)),
+            "<" if number.is_empty() || number == "0" => {
+                simple.input = Some(Redirected::File(word));
+            }
             "<<" | "<<-" => {
                 let here = Here { is_expanded: word.plain().is_some(), ..Here::default() };
                 self.waiting.push((here.clone(), word.unquoted(), operator == "<<-"));
-                simple.here = Some(here);
+                simple.input = Some(Redirected::Here(here));
             }
             _ => {}
         }

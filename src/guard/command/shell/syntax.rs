@@ -29,10 +29,16 @@ pub struct Simple {
     /// Names and values; the value of an array has several words.
     pub assignments: Vec<(String, Vec<Word>)>,
     pub words: Vec<Word>,
-    /// The here-document that it reads.
-    pub here: Option<Here>,
-    /// The here-string that it reads.
-    pub input: Option<Word>,
+    pub input: Option<Redirected>,
+}
+
+/// What is redirected to standard input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Redirected {
+    Here(Here),
+    /// A here-string.
+    Text(Word),
+    File(Word),
 }
 
 /// A here-document.
