@@ -13,7 +13,7 @@ use super::row::{Kind, Row};
 use crate::common::{Folder, Running, SHA, Shim, left_behind, within};
 
 /// How long a row may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/runners");
 
