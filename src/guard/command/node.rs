@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::dotenv;
 use super::files::{Files, join, shown};
@@ -46,6 +47,9 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         }
     }
     reader.preloads(&own.preloads);
+    if let Some(config) = &own.config {
+        reader.config(config);
+    }
     own.code.iter().for_each(|code| reader.code(code));
     if own.strips_types == Some(true) {
         reader.runs(Runner::StripTypes, None);
@@ -82,6 +86,21 @@ impl NodeReader<'_, '_, '_> {
         self.chain.push(cut(step));
         read(self);
         self.chain.pop();
+    }
+
+    /// What a file of options has loaded before the entry.
+    fn config(&mut self, path: &str) {
+        let text = self.files.text(&join(&self.invocation.place.folder, path));
+        let json: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+        let options = json.as_ref().and_then(|json| json.get("nodeOptions"));
+        let kinds = ["import", "require", "loader", "experimental-loader"];
+        let values = kinds.iter().filter_map(|kind| options?.get(*kind));
+        let specifiers = values.flat_map(|value| match value {
+            Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+            value => value.as_str().into_iter().collect::<Vec<_>>(),
+        });
+        let specifiers: Vec<String> = specifiers.map(str::to_owned).collect();
+        self.within(path, |reader| reader.preloads(&specifiers));
     }
 
     fn preloads(&mut self, specifiers: &[String]) {
@@ -137,7 +156,7 @@ impl NodeReader<'_, '_, '_> {
         if let Some(runner) = runner_of_file(&path, self.files) {
             return self.runs(runner, Some(specifier.to_owned()));
         }
-        if is_typescript(&path) {
+        if is_typescript(&self.files.real(&path)) {
             return self.runs(Runner::StripTypes, Some(specifier.to_owned()));
         }
         if let Some(code) = self.files.head(&path) {

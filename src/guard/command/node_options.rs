@@ -1,7 +1,7 @@
 //! Node's command line; node(1).
 
 /// Options whose value is a word of its own, beside those that are read here.
-const WITH_VALUE: [&str; 45] = [
+const WITH_VALUE: [&str; 44] = [
     "-C",
     "--conditions",
     "--allow-fs-read",
@@ -15,7 +15,6 @@ const WITH_VALUE: [&str; 45] = [
     "--disable-warning",
     "--dns-result-order",
     "--es-module-specifier-resolution",
-    "--experimental-config-file",
     "--experimental-default-type",
     "--experimental-sea-config",
     "--heap-prof-dir",
@@ -57,6 +56,8 @@ pub struct NodeOptions {
     /// Code on the command line.
     pub code: Vec<String>,
     pub env_files: Vec<String>,
+    /// The file of a configuration.
+    pub config: Option<String>,
     /// A script of package.json, with `--run`.
     pub script: Option<String>,
     /// Whether it was said that types are stripped, or that they are not.
@@ -89,22 +90,19 @@ impl NodeOptions {
                 | "--strip-types" => {
                     options.strips_types = Some(true);
                 }
-                "--input-type" => {
-                    if value().ends_with("-typescript") {
-                        options.strips_types = Some(true);
-                    }
+                "--input-type" if value().ends_with("-typescript") => {
+                    options.strips_types = Some(true);
                 }
+                "--input-type" => {}
                 "--no-experimental-strip-types" | "--no-strip-types" => {
                     options.strips_types = Some(false);
                 }
+                "--experimental-default-config-file" => {
+                    options.config = Some("node.config.json".into());
+                }
+                "--experimental-config-file" => options.config = Some(value()),
                 "--" => {
-                    options.arguments = words.cloned().collect();
-                    if options.script.is_none()
-                        && options.code.is_empty()
-                        && !options.arguments.is_empty()
-                    {
-                        options.entry = Some(options.arguments.remove(0));
-                    }
+                    options.operands(words.cloned().collect());
                     break;
                 }
                 _ if attached.is_none() && WITH_VALUE.contains(&name) => {
@@ -113,13 +111,20 @@ impl NodeOptions {
                 "inspect" | "debug" if options.entry.is_none() => {}
                 _ if word.starts_with('-') && word.len() > 1 => {}
                 _ => {
-                    options.entry = Some(word.clone());
-                    options.arguments = words.cloned().collect();
+                    options.operands([word].into_iter().chain(words).cloned().collect());
                     break;
                 }
             }
         }
         options
+    }
+
+    /// What stands behind the options: the entry where there is none yet, and its arguments.
+    fn operands(&mut self, mut words: Vec<String>) {
+        if self.script.is_none() && self.code.is_empty() && !words.is_empty() {
+            self.entry = Some(words.remove(0));
+        }
+        self.arguments = words;
     }
 
     /// What the variable NODE_OPTIONS says: words with blanks between them, double quotes around some.

@@ -45,9 +45,10 @@ pub fn pnpm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         flags.extend(others.iter().take(others.len() - rest.len()).cloned());
     }
     let of = chosen(&flags, &invocation, files);
+    let hooks = !flags.iter().any(|word| word == "--config.enable-pre-post-scripts=false");
     let run = |name: &str, arguments: &[String], files: &mut Files| {
         let arguments = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
-        let run = Run { name, arguments, hooks: true, is_npm: true };
+        let run = Run { name, arguments, hooks, is_npm: true };
         match &of {
             None => run.from(&invocation.place.folder, &invocation, files),
             Some(of) => {
