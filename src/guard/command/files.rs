@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::pattern;
 use crate::escape::Escape;
 use crate::input::{read_head, read_small};
 
@@ -103,6 +104,34 @@ impl Files {
     pub fn is_executable(&mut self, path: &Path) -> bool {
         let is_one = |file: fs::Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
         self.may_look() && path.metadata().is_ok_and(is_one)
+    }
+
+    /// Whether it is a file that is not empty.
+    pub fn holds_something(&mut self, path: &Path) -> bool {
+        self.may_look() && path.metadata().is_ok_and(|file| file.len() > 0)
+    }
+
+    pub fn is_link(&mut self, path: &Path) -> bool {
+        self.may_look() && path.is_symlink()
+    }
+
+    /// The paths that a pattern stands for, where its last part is one; itself where there is none.
+    pub fn matching(&mut self, folder: &Path, pattern: &str) -> Vec<String> {
+        let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+        if !last.contains(['*', '?', '[']) || !self.may_look() {
+            return vec![pattern.to_owned()];
+        }
+        let entries = fs::read_dir(join(folder, parent)).into_iter().flatten().flatten();
+        let names =
+            entries.take(MAX_ENTRIES).map(|one| one.file_name().to_string_lossy().into_owned());
+        let own = |name: &String| !name.starts_with('.') && pattern::matches(last, name);
+        let mut names: Vec<String> = names.filter(own).collect();
+        names.sort();
+        if names.is_empty() {
+            return vec![pattern.to_owned()];
+        }
+        let before = pattern.strip_suffix(last).unwrap_or_default();
+        names.into_iter().map(|name| format!("{before}{name}")).collect()
     }
 
     /// Where a path leads, all links followed; the path itself where it leads nowhere.

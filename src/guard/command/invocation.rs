@@ -167,7 +167,7 @@ impl<'a> Variables<'a> {
 
 /// The runner whose name stands in text that can't be told, as a word of its own.
 pub fn named_in(text: &str) -> Option<Runner> {
-    let is_of_word = |character: char| character.is_alphanumeric() || "-_.".contains(character);
+    let is_of_word = |character: char| character.is_alphanumeric() || "-_.*?".contains(character);
     let words = text.split(|character| !is_of_word(character));
     words.filter(|word| *word != "bun" && *word != "deno").find_map(Runner::of_program)
 }

@@ -10,6 +10,7 @@ pub const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh"
 pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
     let mut rest = invocation.arguments();
     let mut is_string = false;
+    let mut is_input = false;
     while let Some((word, others)) = rest.split_first() {
         match word.as_str() {
             "--" | "-" => {
@@ -22,14 +23,15 @@ pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>
             _ if word.starts_with("--") || word.starts_with('+') => rest = others,
             _ if word.starts_with('-') => {
                 is_string |= word.contains('c');
+                is_input |= word.contains('s');
                 let takes_value = word.ends_with('o');
                 rest = others.get(usize::from(takes_value)..).unwrap_or_default();
             }
             _ => break,
         }
     }
-    let Some((first, arguments)) = rest.split_first() else {
-        return from_input(invocation, files).into_iter().collect();
+    let Some((first, arguments)) = rest.split_first().filter(|_| !is_input) else {
+        return from_input(invocation, rest, files).into_iter().collect();
     };
     let place = invocation.place.step(invocation.shown());
     if is_string {
@@ -50,11 +52,15 @@ pub fn shell<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>
 }
 
 /// A shell that reads its commands from standard input.
-fn from_input<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Option<Next<'a>> {
+fn from_input<'a>(
+    invocation: &Invocation<'a>,
+    arguments: &[String],
+    files: &mut Files,
+) -> Option<Next<'a>> {
     let mut place = invocation.place.step(invocation.shown());
     let text = match place.input.take()? {
         Input::Text(text) => text,
         Input::File(path) => files.text(&path)?.to_string(),
     };
-    Some(Next::Shell(Script { text, name: "sh".into(), arguments: Vec::new(), place }))
+    Some(Next::Shell(Script { text, name: "sh".into(), arguments: arguments.to_vec(), place }))
 }

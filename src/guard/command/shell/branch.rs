@@ -31,9 +31,11 @@ impl<'a> Evaluator<'a, '_> {
     /// What may be done or not.
     pub fn maybe(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
         let mut other = state.clone();
+        let printed = self.printed.text.len();
         if let Flow::On(_) = self.command(command, &mut other) {
             state.merge(&other);
         }
+        self.printed.is_told &= self.printed.text.len() == printed;
         UNKNOWN_STATUS
     }
 
@@ -52,7 +54,9 @@ impl<'a> Evaluator<'a, '_> {
                 Flow::On(status) => {
                     is_certain = false;
                     let mut other = state.clone();
+                    let printed = self.printed.text.len();
                     let flow = self.command(body, &mut other);
+                    self.printed.is_told &= self.printed.text.len() == printed;
                     all_end &= flow == Flow::Ended;
                     if let Flow::On(_) = flow {
                         state.merge(&other);

@@ -1,9 +1,9 @@
 //! What a shell does itself, as far as it changes what is executed.
 
 use super::condition::{self, Status};
-use super::state::{State, unknown};
+use super::state::{SEPARATOR, State, unknown};
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::invocation::{Input, UNKNOWN};
 use crate::guard::command::lookup::find_program;
 
 /// What comes of a command.
@@ -19,11 +19,14 @@ pub enum Does {
     Nothing,
     Return,
     Exit,
-    /// Commands are read in, as by `eval` and `.`.
+    /// Commands are read in, as by `eval` and `.`, the latter from a file.
     Read {
         text: String,
+        source: Option<String>,
         arguments: Vec<String>,
     },
+    /// Commands are executed at the end.
+    Later(String),
     /// A program is executed; with `ends`, in the shell's place.
     Execute {
         words: Vec<String>,
@@ -42,14 +45,20 @@ impl Builtin {
 }
 
 /// What a command does that is no function.
-pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builtin {
+pub fn builtin(
+    words: &[String],
+    state: &mut State,
+    input: Option<&Input>,
+    files: &mut Files,
+) -> Builtin {
     let (name, arguments) = match words.split_first() {
         Some((name, arguments)) => (name.as_str(), arguments),
         None => return Builtin::done(Status::True),
     };
     match name {
-        ":" | "true" | "echo" | "printf" | "trap" | "umask" | "ulimit" | "wait" | "alias"
-        | "pwd" => Builtin::done(Status::True),
+        ":" | "true" | "echo" | "printf" | "umask" | "ulimit" | "wait" | "alias" | "pwd" => {
+            Builtin::done(Status::True)
+        }
         "false" => Builtin::done(Status::False),
         "test" => Builtin::done(condition::status(arguments, false, &state.place.folder, files)),
         "[" | "[[" => {
@@ -58,11 +67,13 @@ pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builti
         }
         "return" => Builtin { does: Does::Return, status: exit_status(arguments) },
         "exit" | "logout" => Builtin { does: Does::Exit, status: exit_status(arguments) },
-        "cd" | "pushd" => cd(arguments, state),
+        "cd" | "pushd" => cd(arguments, state, files),
         "set" => set(arguments, state),
         "shift" => shift(arguments, state),
         "export" | "readonly" | "local" | "declare" | "typeset" => declare(name, arguments, state),
-        "unset" | "read" => assigned(name, arguments, state),
+        "read" => read(arguments, state, input),
+        "unset" => unset(arguments, state),
+        "trap" => trap(arguments),
         "type" | "which" | "hash" => found(arguments, state, files),
         "command"
             if arguments.first().is_some_and(|option| matches!(option.as_str(), "-v" | "-V")) =>
@@ -71,11 +82,12 @@ pub fn builtin(words: &[String], state: &mut State, files: &mut Files) -> Builti
         }
         "command" | "builtin" => {
             let rest = arguments.iter().skip_while(|word| *word == "-p" || *word == "--");
-            builtin(&rest.cloned().collect::<Vec<_>>(), state, files)
+            builtin(&rest.cloned().collect::<Vec<_>>(), state, input, files)
         }
         "exec" => exec(arguments),
         "eval" => Builtin::does(Does::Read {
             text: arguments.join(" "),
+            source: state.source.clone(),
             arguments: state.arguments.clone(),
         }),
         "." | "source" => read_in(arguments, state, files),
@@ -97,25 +109,59 @@ fn shift(arguments: &[String], state: &mut State) -> Builtin {
     Builtin::done(Status::True)
 }
 
-/// Variables that hold nothing any more, or what only an execution would tell.
-fn assigned(name: &str, arguments: &[String], state: &mut State) -> Builtin {
-    for variable in arguments.iter().filter(|variable| !variable.starts_with('-')) {
-        if name == "read" {
-            state.assign(variable, unknown(variable));
-        } else {
-            state.unset(variable);
-        }
-    }
-    Builtin::done(if name == "read" { Status::Unknown } else { Status::True })
-}
-
-fn cd(arguments: &[String], state: &mut State) -> Builtin {
-    let folder = arguments.iter().find(|word| !word.starts_with('-'));
-    let folder = folder.cloned().or_else(|| state.get("HOME")).unwrap_or_default();
-    if !folder.contains(UNKNOWN) {
-        state.place.folder = join(&state.place.folder, &folder);
+fn unset(arguments: &[String], state: &mut State) -> Builtin {
+    for name in arguments.iter().filter(|name| !name.starts_with('-')) {
+        state.unset(name);
     }
     Builtin::done(Status::True)
+}
+
+/// What is done at the shell's end; what is done for a signal is not.
+fn trap(arguments: &[String]) -> Builtin {
+    match arguments {
+        [text, signals @ ..] if signals.iter().any(|signal| signal == "EXIT" || signal == "0") => {
+            Builtin::does(Does::Later(text.clone()))
+        }
+        _ => Builtin::done(Status::True),
+    }
+}
+
+/// The variables get the words of the first line, where that is known.
+fn read(arguments: &[String], state: &mut State, input: Option<&Input>) -> Builtin {
+    let is_list = arguments.iter().any(|word| word.starts_with('-') && word.contains('a'));
+    let names: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let Some(Input::Text(text)) = input else {
+        for name in names {
+            state.assign(name, unknown(name));
+        }
+        return Builtin::done(Status::Unknown);
+    };
+    let mut rest = text.lines().next().unwrap_or_default().trim();
+    let last = names.len().saturating_sub(1);
+    for (place, name) in names.into_iter().enumerate() {
+        let (word, others) = match rest.split_once(char::is_whitespace) {
+            Some((word, others)) if place < last => (word, others.trim_start()),
+            _ => (rest, ""),
+        };
+        let words: Vec<&str> = word.split_whitespace().collect();
+        let value = if is_list { words.join(&SEPARATOR.to_string()) } else { word.to_owned() };
+        state.assign(name, value);
+        rest = others;
+    }
+    Builtin::done(Status::True)
+}
+
+fn cd(arguments: &[String], state: &mut State, files: &mut Files) -> Builtin {
+    let folder = arguments.iter().find(|word| !word.starts_with('-'));
+    let folder = folder.cloned().or_else(|| state.get("HOME")).unwrap_or_default();
+    if folder.contains(UNKNOWN) {
+        return Builtin::done(Status::Unknown);
+    }
+    let path = join(&state.place.folder, &folder);
+    // One that is not there may come yet.
+    let status = if files.is_folder(&path) { Status::True } else { Status::Unknown };
+    state.place.folder = path;
+    Builtin::done(status)
 }
 
 fn set(arguments: &[String], state: &mut State) -> Builtin {
@@ -135,7 +181,14 @@ fn set(arguments: &[String], state: &mut State) -> Builtin {
                 rest = others.get(1..).unwrap_or_default();
                 continue;
             }
-            _ if option.starts_with('-') => state.exports_all = exports(state, true),
+            _ if option.starts_with('-') => {
+                state.exports_all = exports(state, true);
+                // `-euo pipefail`.
+                if option.ends_with('o') {
+                    rest = others.get(1..).unwrap_or_default();
+                    continue;
+                }
+            }
             _ if option.starts_with('+') => state.exports_all = exports(state, false),
             _ => {
                 state.arguments = rest.to_vec();
@@ -191,7 +244,11 @@ fn read_in(arguments: &[String], state: &State, files: &mut Files) -> Builtin {
     let path = join(&state.place.folder, name);
     let arguments = if rest.is_empty() { state.arguments.clone() } else { rest.to_vec() };
     match files.text(&path) {
-        Some(text) => Builtin::does(Does::Read { text: text.to_string(), arguments }),
+        Some(text) => Builtin::does(Does::Read {
+            text: text.to_string(),
+            source: Some(path.display().to_string()),
+            arguments,
+        }),
         None => Builtin::done(Status::Unknown),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::cursor::{Read, Unreadable};
+use super::cursor::{Cursor, Read, Unreadable};
 use super::lexer::{Word, is_of_name};
 use super::parser::Parser;
 use super::syntax::{Command, Simple};
@@ -11,14 +11,18 @@ impl Parser {
     /// The compound command that begins here, if one does.
     pub fn compound(&mut self) -> Read<Option<Command>> {
         if self.cursor.take("((") {
-            self.cursor.balanced('(', ')')?;
+            let text = self.cursor.balanced('(', ')')?;
             self.cursor.take(")");
-            return Ok(Some(Command::Sequence(Vec::new())));
+            let word = Cursor::as_if_quoted(&text, self.cursor.depth)?;
+            return Ok(Some(Command::Arithmetic(word)));
         }
         if self.cursor.take("(") {
             let body = self.list()?;
             let is_closed = self.cursor.take(")");
             return is_closed.then(|| Some(Command::Subshell(Box::new(body)))).ok_or(Unreadable);
+        }
+        if self.take_word("coproc") {
+            self.cursor.skip_blanks();
         }
         Ok(Some(if self.take_word("{") {
             let body = self.list()?;
@@ -83,7 +87,7 @@ impl Parser {
             self.cursor.take(")");
             self.cursor.skip_blanks();
             self.cursor.take(";");
-            return Ok(Command::For(String::new(), vec![Word::default()], self.body()?));
+            return Ok(Command::For(String::new(), vec![Word::text("1")], self.body()?));
         }
         let name = self.cursor.take_while(is_of_name);
         self.skip_lines()?;

@@ -2,17 +2,18 @@
 //! executed: where it takes that to know which way is gone, both are.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::builtin::{Builtin, Does, builtin};
-use super::condition::Status;
-use super::cursor::Cursor;
-use super::lexer::Word;
-use super::output::output;
+use super::condition::{self, Status};
+use super::cursor::Unreadable;
+use super::lexer::{Piece, Word};
+use super::output::Printed;
 use super::parser::parse;
-use super::state::{SEPARATOR, State, unknown};
-use super::syntax::{Command, Redirected, Simple};
-use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::{Input, Invocation, Next, Script, UNKNOWN, cut, named_in};
+use super::state::{SEPARATOR, State};
+use super::syntax::{Assignment, Command, Simple};
+use crate::guard::command::files::Files;
+use crate::guard::command::invocation::{Invocation, Next, Script, UNKNOWN, cut, named_in};
 
 /// How many commands are gone through.
 const MAX_STEPS: u32 = 4000;
@@ -27,17 +28,25 @@ pub fn executed<'a>(script: &Script<'a>, files: &mut Files) -> Vec<Next<'a>> {
         name: script.name.clone(),
         arguments: script.arguments.clone(),
         functions: BTreeMap::new(),
+        source: None,
         exports_all: false,
     };
-    let mut evaluator = Evaluator { files, found: Vec::new(), steps_left: MAX_STEPS, nesting: 0 };
+    let mut evaluator = Evaluator {
+        files,
+        found: Vec::new(),
+        printed: Printed::default(),
+        steps_left: MAX_STEPS,
+        nesting: 0,
+    };
     evaluator.text(&script.text, &mut state);
     evaluator.found
 }
 
 /// Goes through the commands of one shell.
 pub struct Evaluator<'a, 'f> {
-    files: &'f mut Files,
+    pub files: &'f mut Files,
     found: Vec<Next<'a>>,
+    pub printed: Printed,
     steps_left: u32,
     nesting: u32,
 }
@@ -56,19 +65,31 @@ pub const UNKNOWN_STATUS: Flow = Flow::On(Status::Unknown);
 
 impl<'a> Evaluator<'a, '_> {
     /// A whole text, such as a file that is read in.
-    fn text(&mut self, text: &str, state: &mut State<'a>) -> Flow {
+    pub fn text(&mut self, text: &str, state: &mut State<'a>) -> Flow {
         if self.nesting >= MAX_NESTING {
             self.files.tell("it nests deeper than is followed".into());
             return UNKNOWN_STATUS;
         }
-        let Ok(command) = parse(text, 0) else {
-            self.doubt(text, state);
-            return UNKNOWN_STATUS;
-        };
         self.nesting += 1;
-        let flow = self.command(&command, state);
+        let flow = match parse(text, 0) {
+            Ok(command) => self.command(&command, state),
+            Err(Unreadable) => self.lines(text, state),
+        };
         self.nesting -= 1;
         flow
+    }
+
+    /// A text that can't be read as a whole: each line for itself, those in doubt that can't be either.
+    fn lines(&mut self, text: &str, state: &mut State<'a>) -> Flow {
+        for line in text.lines() {
+            match parse(line, 0) {
+                Ok(command) => {
+                    self.maybe(&command, state);
+                }
+                Err(Unreadable) => self.doubt(line, state),
+            }
+        }
+        UNKNOWN_STATUS
     }
 
     /// What can't be told is refused only where it holds a runner's name.
@@ -106,6 +127,10 @@ impl<'a> Evaluator<'a, '_> {
             }
             Command::For(name, words, body) => self.for_each(name, words, body, state),
             Command::Case(word, arms) => self.case(word, arms, state),
+            Command::Arithmetic(word) => {
+                let text = self.expand(word, state).join(" ");
+                Flow::On(condition::arithmetic(&text, state))
+            }
             Command::Function(name, body) => {
                 state.functions.insert(name.clone(), body.clone());
                 Flow::On(Status::True)
@@ -124,73 +149,51 @@ impl<'a> Evaluator<'a, '_> {
         last
     }
 
-    /// Commands side by side; what one prints may be what the next one executes.
-    fn pipeline(&mut self, commands: &[Command], state: &State<'a>) -> Flow {
-        let mut printed = None;
-        for command in commands {
-            let mut own = state.clone();
-            own.place.input = printed.or(own.place.input);
-            self.command(command, &mut own);
-            printed = self.printed(command, state);
-        }
-        UNKNOWN_STATUS
-    }
-
-    fn printed(&mut self, command: &Command, state: &State<'a>) -> Option<Input> {
-        if let Command::Simple(simple) = command
-            && let [cat, path] = self.words(simple, state).as_slice()
-            && cat == "cat"
-        {
-            return Some(Input::File(join(&state.place.folder, path)));
-        }
-        output(command, state, self.files).map(Input::Text)
-    }
-
-    /// What a command reads instead of what is there already.
-    fn input(&mut self, simple: &Simple, state: &State<'a>) -> Option<Input> {
-        match &simple.input {
-            Some(Redirected::Here(here)) => {
-                let text = here.text.get().cloned().unwrap_or_default();
-                let word = Cursor::as_if_quoted(&text, 0).ok().filter(|_| here.is_expanded);
-                let text = word.map_or(text, |word| self.expand(&word, state).join(" "));
-                Some(Input::Text(text))
-            }
-            Some(Redirected::Text(word)) => Some(Input::Text(self.expand(word, state).join(" "))),
-            Some(Redirected::File(word)) => {
-                let path = self.expand(word, state).join(" ");
-                Some(Input::File(join(&state.place.folder, path)))
-            }
-            None => None,
-        }
-    }
-
     pub fn expand(&mut self, word: &Word, state: &State<'a>) -> Vec<String> {
-        let mut run = Vec::new();
-        let files = &mut *self.files;
-        let fields = state.expand(word, &mut |commands| {
-            run.push(commands.to_owned());
-            let told = parse(commands, 0).ok().and_then(|command| output(&command, state, files));
-            told.unwrap_or_else(|| unknown(commands))
-        });
-        // It is executed, too, whatever it prints.
-        for commands in run.iter().filter(|commands| !commands.is_empty()) {
-            self.text(commands, &mut state.clone());
+        let fields = state.expand(word, &mut |commands| self.substituted(commands, state));
+        let is_pattern = |piece: &Piece| matches!(piece, Piece::Text { text, is_quoted: false } if text.contains(['*', '?', '[']));
+        if word.0.iter().any(is_pattern) {
+            let each = fields
+                .into_iter()
+                .flat_map(|field| self.files.matching(&state.place.folder, &field));
+            return each.collect();
         }
         fields
     }
 
-    fn words(&mut self, simple: &Simple, state: &State<'a>) -> Vec<String> {
-        simple.words.iter().flat_map(|word| self.expand(word, state)).collect()
+    fn words(&mut self, simple: &Simple, state: &mut State<'a>) -> Vec<String> {
+        let mut words = Vec::new();
+        for word in &simple.words {
+            words.extend(self.expand(word, state));
+            for piece in &word.0 {
+                if let Piece::Parameter { name, operator: Some((operator, word)), .. } = piece
+                    && operator.ends_with('=')
+                    && !state.is_set(name, operator)
+                {
+                    let value = self.expand(word, state).join(" ");
+                    state.assign(name, value);
+                }
+            }
+        }
+        words
     }
 
     fn simple(&mut self, simple: &Simple, state: &mut State<'a>) -> Flow {
+        for commands in &simple.beside {
+            self.text(commands, &mut state.clone());
+        }
         let words = self.words(simple, state);
         let mut own = state.clone();
-        for (name, values) in &simple.assignments {
+        for Assignment { name, appends, values } in &simple.assignments {
             let values: Vec<String> =
                 values.iter().flat_map(|word| self.expand(word, state)).collect();
-            let value = values.join(&SEPARATOR.to_string());
-            if words.is_empty() {
+            let mut value = values.join(&SEPARATOR.to_string());
+            if *appends {
+                let joint = if values.len() > 1 { SEPARATOR.to_string() } else { String::new() };
+                value = format!("{}{joint}{value}", state.get(name).unwrap_or_default());
+            }
+            // What is declared behind a command stays, too.
+            if words.is_empty() || values.len() > 1 {
                 state.assign(name, value);
             } else {
                 own.place.variables.set(name, value);
@@ -202,6 +205,7 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(input) = self.input(simple, state) {
             own.place.input = Some(input);
         }
+        self.print(&words, &own);
         self.execute(&words, own, state)
     }
 
@@ -211,16 +215,23 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(body) = state.functions.get(name).cloned() {
             return self.call(&body, words, state);
         }
-        let Builtin { does, status } = builtin(words, state, self.files);
+        let input = own.place.input.clone();
+        let Builtin { does, status } = builtin(words, state, input.as_ref(), self.files);
         match does {
             Does::Nothing => Flow::On(status),
             Does::Return => Flow::Returned(status),
             Does::Exit => Flow::Ended,
-            Does::Read { text, arguments } => {
-                let before = std::mem::replace(&mut state.arguments, arguments);
+            Does::Read { text, source, arguments } => {
+                let before = mem::replace(&mut state.arguments, arguments);
+                let source = mem::replace(&mut state.source, source);
                 let flow = self.text(&text, state);
                 state.arguments = before;
+                state.source = source;
                 flow
+            }
+            Does::Later(text) => {
+                self.maybe_text(&text, state);
+                Flow::On(Status::True)
             }
             Does::Execute { words, ends } => {
                 self.program(words, own);
@@ -229,12 +240,18 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
+    fn maybe_text(&mut self, text: &str, state: &State<'a>) {
+        self.captured(|evaluator| {
+            evaluator.text(text, &mut state.clone());
+        });
+    }
+
     fn call(&mut self, body: &Command, words: &[String], state: &mut State<'a>) -> Flow {
         if self.nesting >= MAX_NESTING {
             return UNKNOWN_STATUS;
         }
         let arguments = words.get(1..).unwrap_or_default().to_vec();
-        let before = std::mem::replace(&mut state.arguments, arguments);
+        let before = mem::replace(&mut state.arguments, arguments);
         self.nesting += 1;
         let flow = self.command(body, state);
         self.nesting -= 1;

@@ -108,6 +108,30 @@ impl Cursor {
         }
     }
 
+    /// bash(1)'s `$'…'`, with C's escapes.
+    fn escaped(&mut self, word: &mut Word) -> Read<()> {
+        loop {
+            match self.next() {
+                Some('\'') => return Ok(()),
+                Some('\\') => match self.next().ok_or(Unreadable)? {
+                    'n' => word.push('\n', true),
+                    't' => word.push('\t', true),
+                    'x' => {
+                        let from = self.at;
+                        let digits = self.take_while(|character| character.is_ascii_hexdigit());
+                        let digits = digits.get(..2).unwrap_or(&digits);
+                        self.at = from + digits.len();
+                        let code = u32::from_str_radix(digits, 16).map_err(|_| Unreadable)?;
+                        word.push(char::from_u32(code).ok_or(Unreadable)?, true);
+                    }
+                    other => word.push(other, true),
+                },
+                Some(character) => word.push(character, true),
+                None => return Err(Unreadable),
+            }
+        }
+    }
+
     /// What only an execution would tell: one piece, whatever stands in it.
     fn untold(&mut self, word: &mut Word) {
         self.at += 1;
@@ -189,7 +213,9 @@ impl Cursor {
             let piece = self.deeper(|cursor| cursor.in_braces(is_quoted))?;
             word.0.push(piece);
         } else if !is_quoted && self.take("$'") {
-            self.single_quoted(word)?;
+            self.escaped(word)?;
+        } else if !is_quoted && self.take("$\"") {
+            self.double_quoted(word)?;
         } else {
             self.at += 1;
             let name = match self.peek() {
@@ -215,24 +241,27 @@ impl Cursor {
         let inside = self.slice(from, self.at - 1);
         let mut inner = Self::new(&inside, self.depth);
         let is_length = inside.len() > 1 && inner.take("#");
-        let is_indirect = !is_length && inner.take("!");
-        let mut name = inner.take_while(is_of_name);
+        let is_indirect = !is_length && inside.len() > 1 && inner.take("!");
+        let mut name = if is_indirect { "!".to_owned() } else { String::new() };
+        name.push_str(&inner.take_while(is_of_name));
         if name.is_empty() {
             name.extend(inner.next());
         }
-        if inner.take("[@]") || inner.take("[*]") {
-            name.push_str("[@]");
+        if inner.peek() == Some('[') {
+            name.push_str(&inner.take_while(|character| character != ']'));
+            name.extend(inner.next());
+            name = name.replace("[*]", "[@]");
         }
-        if is_length || is_indirect || inner.peek() == Some('[') {
-            // Told by nothing: what these give is not followed.
-            return Ok(Piece::Substitution { commands: String::new(), is_quoted });
-        }
-        let operators = [":-", ":=", ":+", ":?", "##", "%%", "-", "=", "+", "?", "#", "%"];
+        let operators = [
+            ":-", ":=", ":+", ":?", "##", "%%", ",,", "^^", "//", "-", "=", "+", "?", "#", "%",
+            ",", "^", "/", ":",
+        ];
         let operator = operators.iter().find(|operator| inner.take(operator));
-        let Some(operator) = operator else {
+        let Some(operator) = operator.filter(|_| !is_length) else {
             return Ok(match inner.peek() {
-                None => Piece::Parameter { name, operator: None, is_quoted },
-                Some(_) => Piece::Substitution { commands: String::new(), is_quoted },
+                None if !is_length => Piece::Parameter { name, operator: None, is_quoted },
+                // A length, and whatever else only a shell knows.
+                _ => Piece::Substitution { commands: String::new(), is_quoted },
             });
         };
         let rest = inner.slice(inner.at, inside.chars().count());

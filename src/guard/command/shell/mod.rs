@@ -9,10 +9,12 @@ mod compound;
 mod condition;
 mod cursor;
 mod evaluate;
+mod expansion;
 mod lexer;
 mod output;
 mod parser;
 mod state;
+mod streams;
 mod syntax;
 
 pub use evaluate::executed;

@@ -1,102 +1,108 @@
 //! What commands print whose output a script executes, where it can be told without executing them.
 
-use super::parser::parse;
-use super::state::{State, unknown};
-use super::syntax::{Command, Simple};
+use super::state::State;
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::UNKNOWN;
+use crate::guard::command::invocation::{Input, UNKNOWN};
 use crate::guard::command::lookup::find_program;
 
-/// How deep substitutions nest that are told.
-const MAX_NESTING: usize = 8;
-
-/// What a command prints, without the last line end; `None` where that can't be told.
-pub fn output(command: &Command, state: &State, files: &mut Files) -> Option<String> {
-    of(command, &mut state.clone(), files, MAX_NESTING)
+/// What commands print.
+#[derive(Debug)]
+pub struct Printed {
+    pub text: String,
+    /// Whether that is all.
+    pub is_told: bool,
 }
 
-fn of(command: &Command, state: &mut State, files: &mut Files, nesting: usize) -> Option<String> {
-    let nesting = nesting.checked_sub(1)?;
-    match command {
-        Command::Sequence(commands) => match commands.as_slice() {
-            [one] => of(one, state, files, nesting),
-            [first, second] if goes(first, state, files, nesting) => {
-                of(second, state, files, nesting)
-            }
-            _ => None,
-        },
-        Command::And(first, second) if goes(first, state, files, nesting) => {
-            of(second, state, files, nesting)
-        }
-        Command::Pipeline(commands) => match commands.as_slice() {
-            // As in the links that npm and pnpm write: backslashes become slashes.
-            [first, Command::Simple(sed)]
-                if words(sed, state, files, nesting).ends_with(&[r"s,\\,/,g".into()]) =>
-            {
-                of(first, state, files, nesting)
-            }
-            _ => None,
-        },
-        Command::Simple(simple) if !simple.words.is_empty() => {
-            let words = words(simple, state, files, nesting);
-            let (name, arguments) = words.split_first()?;
-            printed(name, arguments, state, files)
-        }
-        _ => None,
+impl Default for Printed {
+    fn default() -> Self {
+        Self { text: String::new(), is_told: true }
     }
 }
 
-/// Whether it is a change of folder, which is made.
-fn goes(command: &Command, state: &mut State, files: &mut Files, nesting: usize) -> bool {
-    let Command::Simple(simple) = command else { return false };
-    match words(simple, state, files, nesting).as_slice() {
-        [cd, .., folder] if cd == "cd" && !folder.contains(UNKNOWN) => {
-            state.place.folder = join(&state.place.folder, folder);
-            true
-        }
-        _ => false,
+/// What a command prints; `None` for one that prints nothing, an error where it can't be told.
+pub fn printed(words: &[String], state: &State, files: &mut Files) -> Option<Result<String, ()>> {
+    const SILENT: [&str; 22] = [
+        ":", "true", "false", "test", "[", "[[", "cd", "set", "shift", "export", "readonly",
+        "local", "declare", "typeset", "unset", "read", "exit", "return", "trap", "mkdir", "sleep",
+        "exec",
+    ];
+    let (name, arguments) = words.split_first()?;
+    let is_command =
+        name == "command" && arguments.first().is_none_or(|word| !word.starts_with('-'));
+    // What is read in tells for itself.
+    let is_read_in = matches!(name.as_str(), "eval" | "." | "source") || is_command;
+    let is_silent = SILENT.contains(&name.as_str()) || name == "exec" && arguments.is_empty();
+    if is_silent || is_read_in {
+        return None;
     }
+    Some(told(name, arguments, state, files).ok_or(()))
 }
 
-fn words(simple: &Simple, state: &State, files: &mut Files, nesting: usize) -> Vec<String> {
-    let mut substitute = |commands: &str| {
-        let command = parse(commands, 0).ok();
-        let told = command.and_then(|command| of(&command, &mut state.clone(), files, nesting));
-        told.unwrap_or_else(|| unknown(commands))
-    };
-    simple.words.iter().flat_map(|word| state.expand(word, &mut substitute)).collect()
-}
-
-fn printed(name: &str, arguments: &[String], state: &State, files: &mut Files) -> Option<String> {
+fn told(name: &str, arguments: &[String], state: &State, files: &mut Files) -> Option<String> {
     let operands: Vec<&str> =
         arguments.iter().filter(|word| !word.starts_with('-')).map(String::as_str).collect();
     let folder = &state.place.folder;
+    let line = |text: &str| Some(format!("{text}\n"));
+    if name == "echo" {
+        let words =
+            arguments.iter().skip_while(|word| ["-n", "-e", "-en", "-ne"].contains(&word.as_str()));
+        return line(&words.cloned().collect::<Vec<_>>().join(" "));
+    }
+    if name == "printf" {
+        let (format, values) = arguments.split_first()?;
+        return formatted(format, values);
+    }
     if operands.iter().any(|operand| operand.contains(UNKNOWN)) {
         return None;
     }
     match (name, operands.as_slice()) {
-        ("echo", operands) => Some(operands.join(" ")),
-        ("printf", [format]) if !format.contains('%') => Some(unescaped(format)),
-        ("printf", ["%s" | "%s\\n", text]) => Some((*text).to_owned()),
-        ("pwd", []) => Some(folder.display().to_string()),
+        ("pwd", []) => line(&folder.display().to_string()),
         ("dirname", [path]) => {
-            let parent =
-                path.trim_end_matches('/').rsplit_once('/').map_or(".", |(parent, _)| parent);
-            Some(if parent.is_empty() { "/" } else { parent }.to_owned())
+            let path = path.trim_end_matches('/');
+            let parent = path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+            line(if parent.is_empty() { "/" } else { parent })
         }
-        ("basename", [path]) => path.trim_end_matches('/').rsplit('/').next().map(str::to_owned),
+        ("basename", [path]) => line(path.trim_end_matches('/').rsplit('/').next()?),
         ("readlink" | "realpath", [path]) => {
-            Some(files.real(&join(folder, path)).display().to_string())
+            line(&files.real(&join(folder, path)).display().to_string())
         }
-        ("which" | "command" | "type", [name]) => {
-            let found = find_program(name, &state.place, files);
-            Some(found.map_or_else(String::new, |path| path.display().to_string()))
-        }
-        ("cat", [path]) => Some(files.text(&join(folder, path))?.trim_end().to_owned()),
+        ("which" | "command" | "type", [name]) => match find_program(name, &state.place, files) {
+            Some(path) => line(&path.display().to_string()),
+            None => Some(String::new()),
+        },
+        ("cat", [path]) => Some(files.text(&join(folder, path))?.to_string()),
+        // As in the links that npm and pnpm write: backslashes become slashes.
+        ("cat", []) | ("sed", [r"s,\\,/,g"]) => input(state, files),
+        ("head", []) => line(input(state, files)?.lines().next()?),
         _ => None,
     }
 }
 
-fn unescaped(format: &str) -> String {
-    format.replace("\\n", "\n").replace("\\t", "\t")
+fn input(state: &State, files: &mut Files) -> Option<String> {
+    match state.place.input.as_ref()? {
+        Input::Text(text) => Some(text.clone()),
+        Input::File(path) => files.text(path).map(|text| text.to_string()),
+    }
+}
+
+/// printf(1) with texts alone.
+fn formatted(format: &str, values: &[String]) -> Option<String> {
+    let format = format.replace("\\n", "\n").replace("\\t", "\t");
+    let parts: Vec<&str> = format.split("%s").collect();
+    if parts.iter().any(|part| part.contains('%')) {
+        return None;
+    }
+    let mut values = values.iter();
+    let mut text = String::new();
+    loop {
+        for (place, part) in parts.iter().enumerate() {
+            if place > 0 {
+                text += values.next().map_or("", String::as_str);
+            }
+            text += part;
+        }
+        if values.as_slice().is_empty() || parts.len() < 2 {
+            return Some(text);
+        }
+    }
 }

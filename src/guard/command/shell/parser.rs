@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Read, Unreadable};
 use super::lexer::{Word, is_of_name};
-use super::syntax::{Command, Here, Redirected, Simple};
+use super::syntax::{Assignment, Command, Here, Redirected, Simple};
 
 /// Reads commands, one after the other.
 pub struct Parser {
@@ -173,11 +173,15 @@ impl Parser {
             if self.redirection(&mut simple)? {
                 continue;
             }
-            if simple.words.is_empty()
-                && let Some(name) = self.assigned_name()
-            {
+            let declares = simple.words.first().and_then(Word::plain).is_some_and(|name| {
+                ["declare", "local", "readonly", "export", "typeset"].contains(&name)
+            });
+            if let Some((name, appends)) = self.assigned_name(simple.words.is_empty(), declares) {
                 let values = self.assigned_values()?;
-                simple.assignments.push((name, values));
+                simple.assignments.push(Assignment { name, appends, values });
+                continue;
+            }
+            if self.descriptor_name() {
                 continue;
             }
             match self.cursor.word()? {
@@ -188,16 +192,34 @@ impl Parser {
         }
     }
 
-    /// The name in `NAME=` or `NAME+=`, which is passed.
-    fn assigned_name(&mut self) -> Option<String> {
+    /// The name in `NAME=` or `NAME+=`, which is passed, and whether it is the latter: before a command, or
+    /// where one declares an array.
+    fn assigned_name(&mut self, is_before: bool, declares: bool) -> Option<(String, bool)> {
         let from = self.cursor.at;
         let name = self.cursor.take_while(is_of_name);
         let is_name = name.starts_with(|first: char| !first.is_ascii_digit());
-        if is_name && (self.cursor.take("=") || self.cursor.take("+=")) {
-            return Some(name);
+        let appends = self.cursor.starts_with("+=");
+        if is_name
+            && (self.cursor.take("+=") || self.cursor.take("="))
+            && (is_before || declares && self.cursor.peek() == Some('('))
+        {
+            return Some((name, appends));
         }
         self.cursor.at = from;
         None
+    }
+
+    /// Whether `{NAME}` stood here before a redirection, for the descriptor that this opens.
+    fn descriptor_name(&mut self) -> bool {
+        let from = self.cursor.at;
+        let is_one = self.cursor.take("{")
+            && !self.cursor.take_while(is_of_name).is_empty()
+            && self.cursor.take("}")
+            && matches!(self.cursor.peek(), Some('<' | '>'));
+        if !is_one {
+            self.cursor.at = from;
+        }
+        is_one
     }
 
     fn assigned_values(&mut self) -> Read<Vec<Word>> {
@@ -225,8 +247,7 @@ impl Parser {
             return Ok(false);
         };
         if matches!(operator, "<" | ">") && self.cursor.take("(") {
-            // Process substitution of bash(1): commands beside.
-            self.cursor.balanced('(', ')')?;
+            simple.beside.push(self.cursor.balanced('(', ')')?);
             return Ok(true);
         }
         self.cursor.skip_blanks();

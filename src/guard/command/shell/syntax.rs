@@ -22,14 +22,26 @@ pub enum Command {
     For(String, Vec<Word>, Box<Command>),
     Case(Word, Vec<(Vec<Word>, Command)>),
     Function(String, Rc<Command>),
+    /// What stands between `((` and `))`.
+    Arithmetic(Word),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Simple {
-    /// Names and values; the value of an array has several words.
-    pub assignments: Vec<(String, Vec<Word>)>,
+    pub assignments: Vec<Assignment>,
     pub words: Vec<Word>,
+    /// The commands of process substitutions among its words.
+    pub beside: Vec<String>,
     pub input: Option<Redirected>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub name: String,
+    /// Whether the value comes behind the one that is there.
+    pub appends: bool,
+    /// Of an array, several.
+    pub values: Vec<Word>,
 }
 
 /// What is redirected to standard input.
