@@ -156,6 +156,18 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// A text with the values of variables in the place of `${NAME}`.
+    pub fn expanded(&self, text: &str) -> String {
+        let mut parts = text.split("${");
+        let mut expanded = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('}').unwrap_or(("", part));
+            expanded += &self.get(name).unwrap_or_default();
+            expanded += rest;
+        }
+        expanded
+    }
+
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         Rc::make_mut(&mut self.own).insert(name.into(), Some(value.into()));
     }

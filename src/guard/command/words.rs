@@ -10,7 +10,7 @@ pub fn behind_options<'w>(
     while let Some((word, others)) = rest.split_first() {
         rest = if word == "--" {
             return others.get(operands..).unwrap_or_default();
-        } else if values.contains(&word.as_str()) {
+        } else if values.contains(&word.as_str()) || values.iter().any(|one| ends_with(word, one)) {
             others.get(1..).unwrap_or_default()
         } else if word.starts_with('-') && word.len() > 1 {
             others
@@ -24,11 +24,20 @@ pub fn behind_options<'w>(
     rest
 }
 
+/// Whether short options stand together, this one at last: `-Eu`.
+fn ends_with(word: &str, option: &str) -> bool {
+    let Some(letters) = word.strip_prefix('-') else { return false };
+    let last = option.strip_prefix('-').filter(|option| option.len() == 1);
+    letters.len() > 1
+        && letters.chars().all(|letter| letter.is_ascii_alphabetic())
+        && last.is_some_and(|last| letters.ends_with(last))
+}
+
 /// The value of one of these options, as a word behind it or behind `=`.
 pub fn string_option<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
     let mut words = words.iter().take_while(|word| *word != "--");
     while let Some(word) = words.next() {
-        if names.contains(&word.as_str()) {
+        if names.contains(&word.as_str()) || names.iter().any(|name| ends_with(word, name)) {
             return words.next().map(String::as_str);
         }
         if let Some((name, value)) = word.split_once('=')

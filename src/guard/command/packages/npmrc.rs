@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::clean::clean;
 use crate::guard::command::files::Files;
-use crate::guard::command::invocation::{Invocation, Variables};
+use crate::guard::command::invocation::Invocation;
 use crate::guard::command::words::string_option;
 
 /// A setting, by the command line, the environment, or the .npmrc of the folder and of the home folder.
@@ -29,22 +29,6 @@ pub fn setting(
         let text = files.text(&path)?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         let mut found = pairs.filter(|(key, _)| key.trim() == name);
-        found.next_back().map(|(_, value)| expanded(clean(value), &invocation.place.variables))
+        found.next_back().map(|(_, value)| variables.expanded(clean(value)))
     })
-}
-
-/// With the values of variables in the place of `${NAME}`.
-fn expanded(value: &str, variables: &Variables) -> String {
-    let mut parts = value.split("${");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once('}') {
-            Some((name, rest)) => {
-                text += &variables.get(name).unwrap_or_default();
-                text += rest;
-            }
-            None => text += part,
-        }
-    }
-    text
 }

@@ -100,6 +100,9 @@ impl Cursor {
                     self.next().ok_or(Unreadable)?;
                 }
                 '"' => self.deeper(Self::skip_double_quoted)?,
+                '#' if open == '(' && self.is_behind_a_blank() => {
+                    self.take_while(|character| character != '\n');
+                }
                 _ if character == open => depth += 1,
                 _ if character == close => {
                     depth -= 1;
@@ -111,6 +114,12 @@ impl Cursor {
             }
         }
         Err(Unreadable)
+    }
+
+    /// Whether the character that was taken last began a word.
+    fn is_behind_a_blank(&self) -> bool {
+        let before = self.at.checked_sub(2).and_then(|at| self.text.get(at));
+        before.is_none_or(|before| before.is_whitespace())
     }
 
     fn skip_double_quoted(&mut self) -> Read<()> {

@@ -2,34 +2,27 @@
 
 use crate::guard::command::dotenv;
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::{Invocation, Next, Variables};
+use crate::guard::command::invocation::{Invocation, Next, Place, Variables};
 use crate::guard::command::words::{behind_options, split, string_option};
 
 /// env(1): assignments, `-i`, `-u`, `-C` and `-S`, whose string is split into words.
 pub fn env<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
     let mut place = invocation.place.clone();
-    let mut words: Vec<String> = invocation.arguments().to_vec();
-    words.reverse();
+    let mut words: Vec<String> = invocation.arguments().iter().rev().cloned().collect();
     while let Some(word) = words.pop() {
-        let attached = |name: &str| word.strip_prefix(name).map(str::to_owned);
-        let mut value = |attached: Option<String>| {
-            attached.filter(|text| !text.is_empty()).or_else(|| words.pop()).unwrap_or_default()
-        };
-        if word == "-" || word == "-i" || word == "--ignore-environment" {
+        let long = ["--unset", "--chdir", "--split-string"].iter().find_map(|name| {
+            let value = word.strip_prefix(name)?;
+            Some((name.get(2..3)?, value.strip_prefix('=').map(str::to_owned)))
+        });
+        if let Some((letter, value)) = long {
+            let value = value.or_else(|| words.pop()).unwrap_or_default();
+            changed(letter, &value, &mut place, &mut words);
+        } else if word == "-" || word == "--ignore-environment" {
             place.variables = Variables::cleared();
-        } else if word == "-u" || word == "--unset" {
-            place.variables.unset(&value(None));
-        } else if word == "-C" || word == "--chdir" {
-            place.folder = join(&place.folder, value(None));
-        } else if let Some(text) = attached("--split-string=")
-            .or_else(|| attached("--split-string"))
-            .or_else(|| attached("-S"))
-            .or_else(|| attached("-vS"))
-        {
-            let text = value(Some(text));
-            words.extend(split(&text).into_iter().rev());
-        } else if word.starts_with('-') {
+        } else if word == "--" || word.starts_with("--") {
             // What it says of signals and of itself.
+        } else if let Some(letters) = word.strip_prefix('-') {
+            short(letters, &mut place, &mut words);
         } else if let Some((name, value)) = word.split_once('=') {
             place.variables.set(name, value);
         } else {
@@ -39,6 +32,33 @@ pub fn env<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
         }
     }
     Vec::new()
+}
+
+/// Short options together, of which one with a value takes the rest or the next word.
+fn short(letters: &str, place: &mut Place, words: &mut Vec<String>) {
+    for (at, letter) in letters.char_indices() {
+        match letter {
+            'i' => place.variables = Variables::cleared(),
+            'u' | 'C' | 'S' => {
+                let rest = letters.get(at + 1..).filter(|rest| !rest.is_empty());
+                let value = rest.map(str::to_owned).or_else(|| words.pop()).unwrap_or_default();
+                return changed(&letter.to_lowercase().to_string(), &value, place, words);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What an option with a value changes, by the first letter of its name.
+fn changed(letter: &str, value: &str, place: &mut Place, words: &mut Vec<String>) {
+    match letter {
+        "u" => place.variables.unset(value),
+        "c" => place.folder = join(&place.folder, value),
+        _ => {
+            let text = place.variables.expanded(value);
+            words.extend(split(&text).into_iter().rev());
+        }
+    }
 }
 
 /// cross-env: assignments, and a command or a shell's commands.
@@ -79,5 +99,15 @@ pub fn with_file<'a>(name: &str, invocation: &Invocation<'a>, files: &mut Files)
     // dotenv of Ruby and of Python.
     let words = words.strip_prefix(&["run".to_owned()]).unwrap_or(words);
     let words = words.strip_prefix(&["--".to_owned()]).unwrap_or(words);
-    vec![Next::Command(Invocation { words: words.to_vec(), place })]
+    let has = |flags: &[&str]| arguments.iter().any(|word| flags.contains(&word.as_str()));
+    let is_expanded = name == "env-cmd" && has(&["-x", "--expand-envs"]);
+    let words = words.iter().map(|word| match word.strip_prefix('$') {
+        Some(variable) if is_expanded => place.variables.get(variable).unwrap_or_default(),
+        _ => word.clone(),
+    });
+    let invocation = Invocation { words: words.collect(), place: place.clone() };
+    if name == "env-cmd" && has(&["--use-shell"]) {
+        return vec![invocation.by_shell(&invocation.words.join(" "))];
+    }
+    vec![Next::Command(invocation)]
 }

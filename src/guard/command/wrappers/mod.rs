@@ -4,10 +4,11 @@ mod environment;
 mod table;
 
 use super::files::Files;
-use super::invocation::{Invocation, Next};
-use super::words::{behind_options, string_option};
+use super::invocation::{Invocation, Next, Place};
+use super::manifest::without_version;
+use super::words::{behind_options, operands, string_option};
 use environment::{cross_env, env, with_file};
-use table::Before::{Dashes, Options};
+use table::Before::{Dashes, Options, Word};
 use table::WRAPPERS;
 
 /// What a wrapper of this name executes; `None` where it is none.
@@ -17,14 +18,13 @@ pub fn wrapped<'a>(
     files: &mut Files,
 ) -> Option<Vec<Next<'a>>> {
     let arguments = invocation.arguments();
-    let with = |words: &[String]| {
-        vec![Next::Command(Invocation { words: words.to_vec(), place: invocation.place.clone() })]
-    };
     match name {
         "env" => return Some(env(invocation)),
         "cross-env" | "cross-env-shell" => return Some(cross_env(name, invocation)),
         "env-cmd" | "dotenv" => return Some(with_file(name, invocation, files)),
         "su" | "runuser" | "script" | "watch" => return Some(by_string(name, invocation)),
+        "find" => return Some(found(invocation)),
+        "corepack" => return Some(by_corepack(invocation)),
         "taskset" if arguments.iter().any(|word| word == "-c" || word == "--cpu-list") => {}
         "flock" if arguments.iter().any(|word| word == "-c" || word == "--command") => {
             return Some(by_string(name, invocation));
@@ -32,36 +32,74 @@ pub fn wrapped<'a>(
         _ => {}
     }
     let (_, before) = WRAPPERS.iter().find(|(known, _)| *known == name)?;
-    Some(match before {
-        Options(values, operands) => with(behind_options(arguments, values, *operands)),
-        Dashes(word) => {
-            if let Some(text) = string_option(arguments, &["--command"]) {
-                return Some(vec![invocation.by_shell(text)]);
-            }
-            let dashes = arguments.iter().position(|argument| argument == "--");
-            let at = dashes.or_else(|| arguments.iter().position(|argument| argument == word));
-            match at {
-                Some(at) => with(arguments.get(at + 1..).unwrap_or_default()),
-                None => Vec::new(),
-            }
+    if let Some(text) = string_option(arguments, &["--command"]) {
+        return Some(vec![invocation.by_shell(text)]);
+    }
+    let behind = |word: &str| {
+        let at = arguments.iter().position(|argument| argument == word)?;
+        arguments.get(at + 1..)
+    };
+    let words = match before {
+        Options(values, operands) => behind_options(arguments, values, *operands),
+        Dashes => behind("--").unwrap_or_default(),
+        Word(word, values, operands) => {
+            behind_options(behind(word).unwrap_or_default(), values, *operands)
         }
-    })
+    };
+    Some(vec![Next::Command(assigned(words, invocation.place.clone()))])
 }
 
+/// A command behind assignments, as sudo has them.
+fn assigned<'a>(words: &[String], mut place: Place<'a>) -> Invocation<'a> {
+    let mut rest = words;
+    while let Some((word, others)) = rest.split_first()
+        && let Some((name, value)) = word.split_once('=')
+    {
+        place.variables.set(name, value);
+        rest = others;
+    }
+    Invocation { words: rest.to_vec(), place }
+}
+
+fn found<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
+    let words = invocation.arguments();
+    let is_one = |word: &String| ["-exec", "-execdir", "-ok", "-okdir"].contains(&word.as_str());
+    let each = words.iter().enumerate().filter(|(_, word)| is_one(word));
+    let each = each.filter_map(|(at, _)| Some(invocation.command(words.get(at + 1..)?.to_vec())));
+    each.collect()
+}
+
+/// A package manager of a version: `yarn@4`.
+fn by_corepack<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
+    let mut words = invocation.arguments().to_vec();
+    if let Some(name) = words.first_mut() {
+        *name = without_version(name).to_owned();
+    }
+    vec![invocation.command(words)]
+}
+
+/// Wrappers of a shell's commands.
 fn by_string<'a>(name: &str, invocation: &Invocation<'a>) -> Vec<Next<'a>> {
     let arguments = invocation.arguments();
     if let Some(text) = string_option(arguments, &["-c", "--command"]) {
         return vec![invocation.by_shell(text)];
     }
-    let values: &[&str] = if name == "watch" { &["-n", "--interval"] } else { &["-u", "-g", "-s"] };
-    let rest = behind_options(arguments, values, usize::from(name == "su"));
     match name {
-        "watch" => vec![invocation.by_shell(&rest.join(" "))],
-        "runuser" => {
-            vec![Next::Command(Invocation {
-                words: rest.to_vec(),
-                place: invocation.place.clone(),
-            })]
+        "watch" => {
+            let rest = behind_options(arguments, &["-n", "--interval"], 0);
+            vec![invocation.by_shell(&rest.join(" "))]
+        }
+        "runuser" if string_option(arguments, &["-u", "--user"]).is_some() => {
+            let rest = behind_options(arguments, &["-u", "--user", "-g", "-G"], 0);
+            vec![invocation.command(rest.to_vec())]
+        }
+        "su" | "runuser" => {
+            let shell = string_option(arguments, &["-s", "--shell"]).unwrap_or("sh");
+            let others: Vec<String> =
+                arguments.iter().filter(|word| *word != "-").cloned().collect();
+            let operands = operands(&others, &["-s", "--shell", "-g", "-G", "-w"]);
+            let own = operands.get(1..).unwrap_or_default();
+            vec![invocation.command([&[shell.to_owned()], own].concat())]
         }
         _ => Vec::new(),
     }

@@ -4,20 +4,22 @@
 pub enum Before {
     /// Behind its options, of which these take a value, and so many operands.
     Options(&'static [&'static str], usize),
-    /// Behind `--`, or after this word.
-    Dashes(&'static str),
+    /// Behind `--`.
+    Dashes,
+    /// Behind this word, options of which these take a value, and so many operands.
+    Word(&'static str, &'static [&'static str], usize),
 }
 
-use Before::{Dashes, Options};
+use Before::{Dashes, Options, Word};
 
 /// Wrappers whose command stands behind their own options.
 pub const WRAPPERS: &[(&str, Before)] = &[
-    ("asdf", Dashes("exec")),
-    ("aws-vault", Dashes("")),
-    ("berglas", Dashes("")),
+    ("asdf", Word("exec", &[], 0)),
+    ("aws-vault", Dashes),
+    ("berglas", Dashes),
     ("catatonit", Options(&["-P"], 0)),
     ("catchsegv", Options(&[], 0)),
-    ("chamber", Dashes("")),
+    ("chamber", Dashes),
     (
         "chpst",
         Options(
@@ -32,7 +34,7 @@ pub const WRAPPERS: &[(&str, Before)] = &[
     ("chrt", Options(&["-T", "-P", "-D"], 1)),
     ("corepack", Options(&[], 0)),
     ("ddtrace-run", Options(&[], 0)),
-    ("direnv", Dashes("exec")),
+    ("direnv", Word("exec", &[], 1)),
     ("doas", Options(&["-u", "-C"], 0)),
     (
         "dockerize",
@@ -50,24 +52,27 @@ pub const WRAPPERS: &[(&str, Before)] = &[
         ),
     ),
     ("docker-init", Options(&["-p", "-e"], 0)),
-    ("doppler", Dashes("")),
-    ("dotenvx", Dashes("")),
+    ("doppler", Dashes),
+    ("dotenvx", Dashes),
     ("dumb-init", Options(&["-r", "--rewrite"], 0)),
     ("envconsul", Options(&["-config", "-prefix", "-secret", "-upcase"], 0)),
     ("faketime", Options(&[], 1)),
-    ("find", Dashes("-exec")),
+    ("c8", Options(&["-r", "--reporter"], 0)),
     ("flock", Options(&["-w", "--timeout", "--wait", "-E", "--conflict-exit-code"], 1)),
-    ("fnm", Dashes("exec")),
+    ("fnm", Word("exec", &["--using"], 0)),
     ("gosu", Options(&[], 1)),
-    ("infisical", Dashes("")),
+    ("infisical", Dashes),
     ("ionice", Options(&["-c", "--class", "-n", "--classdata"], 0)),
-    ("mise", Dashes("")),
+    ("mise", Dashes),
+    ("my_init", Dashes),
     ("newrelic-admin", Options(&[], 1)),
     ("nice", Options(&["-n", "--adjustment"], 0)),
     ("nohup", Options(&[], 0)),
     ("nsenter", Options(&["-t", "--target", "-S", "-G"], 0)),
     ("numactl", Options(&["-N", "-m", "-C", "-i", "-p"], 0)),
-    ("op", Dashes("")),
+    ("nvm", Word("exec", &[], 1)),
+    ("nyc", Options(&["-r", "--reporter"], 0)),
+    ("op", Dashes),
     ("opentelemetry-instrument", Options(&[], 0)),
     ("prlimit", Options(&["-p", "-o"], 0)),
     ("proxychains", Options(&["-f"], 0)),
@@ -120,8 +125,9 @@ pub const WRAPPERS: &[(&str, Before)] = &[
             0,
         ),
     ),
+    ("summon", Options(&["-f", "-p", "-e", "-D"], 0)),
     ("taskset", Options(&[], 1)),
-    ("teller", Dashes("")),
+    ("teller", Dashes),
     ("time", Options(&["-f", "-o", "--format", "--output"], 0)),
     ("timeout", Options(&["-k", "--kill-after", "-s", "--signal"], 1)),
     ("tini", Options(&["-p", "-e"], 0)),
@@ -134,12 +140,13 @@ pub const WRAPPERS: &[(&str, Before)] = &[
             0,
         ),
     ),
-    ("version-guard", Dashes("")),
-    ("volta", Dashes("run")),
-    ("wait-for", Dashes("")),
-    ("wait-for-it", Dashes("")),
-    ("wait-for-it.sh", Dashes("")),
-    ("wait-for.sh", Dashes("")),
+    ("vault-env", Options(&[], 0)),
+    ("version-guard", Dashes),
+    ("volta", Word("run", &["--node", "--npm", "--pnpm", "--yarn"], 0)),
+    ("wait-for", Dashes),
+    ("wait-for-it", Dashes),
+    ("wait-for-it.sh", Dashes),
+    ("wait-for.sh", Dashes),
     ("with-contenv", Options(&[], 0)),
     (
         "xargs",
