@@ -153,6 +153,11 @@ impl Parser {
                 simple.words.push(Word::text("]]"));
                 return Ok(Command::Simple(simple));
             }
+            if simple.words.last().and_then(Word::plain) == Some("=~") {
+                let text = self.cursor.take_while(|character| !character.is_whitespace());
+                simple.words.push(Word::text(&text));
+                continue;
+            }
             if let Some(word) = self.cursor.word()? {
                 simple.words.push(word);
                 continue;

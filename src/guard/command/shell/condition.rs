@@ -115,7 +115,6 @@ impl<'w> Reader<'w, '_> {
             return Status::Unknown;
         }
         match words {
-            [] => Status::False,
             [word] | ["-n", word] => (!word.is_empty()).into(),
             ["-z", word] => word.is_empty().into(),
             ["-t", number] => match *number {
@@ -124,6 +123,7 @@ impl<'w> Reader<'w, '_> {
                 "2" => stderr().is_terminal().into(),
                 _ => Status::Unknown,
             },
+            [] | [_, ""] => Status::False,
             [test, path] => self.file(test, path),
             [left, "=~", right] => matched(left, right),
             [left, "=" | "==", right] if self.is_double => pattern::matches(right, left).into(),
