@@ -16,7 +16,8 @@ const BEHIND_BLOCK: [&str; 10] =
 
 /// Whether each of the tokens is executed.
 pub fn live(tokens: &[Token]) -> Vec<bool> {
-    let mut walk = Walk { tokens, live: vec![false; tokens.len()], at: 0, depth: 0 };
+    let mut walk =
+        Walk { tokens, live: vec![false; tokens.len()], at: 0, depth: 0, has_left: false };
     while walk.at < tokens.len() {
         walk.block(true);
     }
@@ -28,6 +29,8 @@ struct Walk<'t> {
     live: Vec<bool>,
     at: usize,
     depth: u32,
+    /// Whether what stands further on in the block is not reached.
+    has_left: bool,
 }
 
 impl<'t> Walk<'t> {
@@ -72,7 +75,7 @@ impl<'t> Walk<'t> {
             if self.is_at("}") {
                 return self.take(is_live);
             }
-            self.deeper(|walk| walk.statement(is_live));
+            self.deeper(|walk| walk.statement(is_live && !walk.has_left));
         }
     }
 
@@ -81,7 +84,9 @@ impl<'t> Walk<'t> {
             self.take(is_live);
             return self.block(is_live);
         }
+        let leaves = is_live && (self.is_at("return") || self.is_at("throw"));
         self.expression(is_live, false);
+        self.has_left |= leaves;
     }
 
     /// `if (…) … else …`.
@@ -118,7 +123,9 @@ impl<'t> Walk<'t> {
                 }
                 "{" => {
                     self.take(now);
+                    let has_left = self.has_left;
                     self.deeper(|walk| walk.block(now));
+                    self.has_left = has_left;
                 }
                 ")" | "]" if is_in_brackets => return self.take(now),
                 "}" => return,

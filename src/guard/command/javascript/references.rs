@@ -89,9 +89,8 @@ fn call(
 ) -> Option<Reference> {
     match callee {
         "require" | "import" | "register" => {
-            let (path, is_own) = path(arguments(behind).first()?)?;
-            let is_relative = !is_own || path.starts_with(['.', '/']) || path.contains(':');
-            Some(Reference::Module(if is_relative { path } else { format!("./{path}") }))
+            let (path, _) = path(arguments(behind).first()?)?;
+            Some(Reference::Module(path))
         }
         "Worker" => entry(&arguments(behind)),
         "fork" if starts_others => entry(&arguments(behind)),
@@ -161,6 +160,9 @@ fn path(argument: &[Token]) -> Option<(String, bool)> {
             Some((format!("./{}", texts.join("/")), true))
         }
         _ if names("cwd") => Some((format!("./{}", texts.join("/")), false)),
+        [text] if names("URL") && !text.starts_with(['.', '/']) && !text.contains(':') => {
+            Some((format!("./{text}"), true))
+        }
         [text] => Some((text.to_owned(), names("URL") || names("require"))),
         _ => Some((texts.join("/"), false)),
     }
@@ -228,6 +230,9 @@ mod tests {
             "if (require.main === module) require('tsx/cjs')",
             "for (const x of y) { z(x) } require('tsx/cjs')",
             "try { require('tsx/cjs') } catch (e) { throw e }",
+            "function f() { return 1 }\nrequire('tsx/cjs')",
+            "if (!process.env.X) throw new Error('x')\nrequire('tsx/cjs')",
+            "if (process.env.NODE_ENV !== 'production') { return }\nrequire('tsx/cjs')",
         ] {
             assert!(modules(code).contains(&"tsx/cjs".into()), "{code}");
         }
@@ -251,6 +256,8 @@ mod tests {
             "existsSync(dist) ? import(dist) : import('tsx/cjs')",
             "require(isDev ? 'tsx/cjs' : './dist/w.js')",
             "try { require('./dist/w.js') } catch { require('tsx/cjs') }",
+            "if (process.env.NODE_ENV === 'production') { x(); return }\nrequire('tsx/cjs')",
+            "() => { if (process.env.NODE_ENV === 'production') return x()\n require('tsx/cjs') }",
             "switch (process.env.NODE_ENV) { case 'development': require('tsx/cjs') }",
         ] {
             assert!(!modules(code).contains(&"tsx/cjs".into()), "{code}");

@@ -49,13 +49,13 @@ pub fn tokens(code: &str) -> Vec<Token> {
     let mut begins_line = true;
     while let Some(first) = rest.chars().next() {
         let (token, length) = next(rest, first, found.last());
-        let (taken, others) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        let (passed, others) = rest.split_at_checked(length).unwrap_or((rest, ""));
         match token {
             Some((kind, text)) => {
                 found.push(Token { text, kind, begins_line });
                 begins_line = false;
             }
-            None => begins_line |= taken.contains('\n'),
+            None => begins_line |= passed.contains('\n'),
         }
         rest = others;
     }

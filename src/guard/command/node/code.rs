@@ -24,7 +24,7 @@ pub const MAX_LEVELS: u32 = 3;
 const STARTERS: [&str; 12] =
     ["node", "npm", "npx", "pnpm", "pnpx", "yarn", "bun", "bunx", "sh", "bash", "cross-env", "env"];
 
-impl<'a> NodeReader<'_, 'a, '_> {
+impl NodeReader<'_, '_, '_> {
     /// What code in this folder leads to, with so many levels of modules.
     pub fn executes(&mut self, code: &str, folder: &Path, levels: u32) {
         let references = references(code);
@@ -35,7 +35,9 @@ impl<'a> NodeReader<'_, 'a, '_> {
                 _ => None,
             })
             .collect();
-        modules.iter().for_each(|specifier| self.loads(specifier, folder));
+        for specifier in &modules {
+            self.loads(specifier, folder);
+        }
         let own = || modules.iter().filter(|specifier| is_path(specifier));
         if levels > 0 && code.len() <= MAX_SMALL && own().count() <= MAX_MODULES {
             own().for_each(|specifier| self.follow(specifier, folder, levels - 1));
