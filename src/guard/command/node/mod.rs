@@ -1,20 +1,29 @@
 //! What Node runs: preloaded modules and the entry, as its options and NODE_OPTIONS have it.
 
-use std::path::{Path, PathBuf};
+mod code;
+mod reader;
+mod resolve;
+
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::dotenv;
 use super::files::{Files, join, shown};
-use super::invocation::{Input, Invocation, Next, UNKNOWN, cut, named_in, quoted};
-use super::javascript::{Literal, literals};
+use super::invocation::{Input, Invocation, Next, UNKNOWN, quoted};
+use super::javascript::literals;
 use super::manifest::{Manifest, find_package, package_and_subpath, runner_of_file};
 use super::node_options::NodeOptions;
+use super::program::base;
+use super::words::split;
 use crate::runner::Runner;
+use code::MAX_LEVELS;
+use reader::NodeReader;
+use resolve::{is_typescript, resolved, tool_of};
 
-/// What TypeScript's files are called.
-const EXTENSIONS: [&str; 4] = ["ts", "mts", "cts", "tsx"];
+/// What stands for a package manager where no file is called so.
+const MANAGERS: [&str; 4] = ["npm", "npx", "pnpm", "yarn"];
 
 /// What comes of a Node.
 pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
@@ -55,7 +64,7 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         reader.runs(Runner::StripTypes, None);
     }
     // A runner that is there already takes the entry, too.
-    let may_strip = strips != Some(false) && reader.found.is_empty();
+    let may_strip = strips != Some(false) && !reader.has_runner();
     let has_other = !own.code.is_empty() || own.script.is_some();
     match own.entry.filter(|entry| entry != "-") {
         _ if has_other => {}
@@ -65,29 +74,7 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     reader.found
 }
 
-struct NodeReader<'i, 'a, 'f> {
-    invocation: &'i Invocation<'a>,
-    files: &'f mut Files,
-    /// The entry's own.
-    arguments: Vec<String>,
-    chain: Vec<String>,
-    found: Vec<Next<'a>>,
-}
-
 impl NodeReader<'_, '_, '_> {
-    fn runs(&mut self, runner: Runner, step: Option<String>) {
-        let chain = self.chain.iter().cloned().chain(step).collect();
-        let words = self.invocation.words.clone();
-        self.found.push(Next::Runs { runner, words, chain });
-    }
-
-    /// With one step more in the chain.
-    fn within(&mut self, step: &str, read: impl FnOnce(&mut Self)) {
-        self.chain.push(cut(step));
-        read(self);
-        self.chain.pop();
-    }
-
     /// What a file of options has loaded before the entry.
     fn config(&mut self, path: &str) {
         let text = self.files.text(&join(&self.invocation.place.folder, path));
@@ -115,7 +102,7 @@ impl NodeReader<'_, '_, '_> {
         if let Some(code) = specifier.strip_prefix("data:") {
             let code = code.split_once(',').map_or("", |(_, code)| code);
             let code = percent_decode_str(code).decode_utf8_lossy().into_owned();
-            return self.imports(&code, &folder);
+            return self.executes(&code, &folder, MAX_LEVELS);
         }
         let path = match specifier.strip_prefix("file://") {
             Some(path) => Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
@@ -124,59 +111,61 @@ impl NodeReader<'_, '_, '_> {
         };
         match path {
             Some(path) => self.module(&join(&folder, path), specifier),
-            None => self.package(specifier, &folder, true),
+            None => self.package(specifier, &folder),
         }
     }
 
-    /// A module by a package's name. With `is_loaded`, whatever it imports itself counts, too.
-    fn package(&mut self, specifier: &str, folder: &Path, is_loaded: bool) {
-        let step = || Some(specifier.to_owned());
-        if let Some(runner) = Runner::of_package(specifier) {
-            return self.runs(runner, step());
+    /// A package that is loaded before the entry: whatever it imports itself counts, too.
+    fn package(&mut self, specifier: &str, folder: &Path) {
+        if let Some((runner, step)) = self.runner_of(specifier, folder) {
+            return self.runs(runner, Some(step));
         }
         let (name, subpath) = package_and_subpath(specifier);
         let found = find_package(name, folder, self.files);
         let manifest = found.and_then(|folder| Manifest::of(&folder, self.files));
-        let alias = match &manifest {
-            Some(manifest) => manifest.name().and_then(Runner::of_package),
-            None => Manifest::nearest(folder, self.files).and_then(|above| above.alias(name)),
-        };
-        if let Some(runner) = alias {
-            let step = format!("{specifier} (the package {runner})");
-            return self.runs(runner, Some(step));
-        }
-        if let Some(entry) = manifest.filter(|_| is_loaded).map(|one| one.entry(subpath)) {
-            self.module(&entry, specifier);
+        if let Some(manifest) = manifest {
+            self.module(&manifest.entry(subpath), specifier);
         }
     }
 
     /// A file that is loaded before the entry.
     fn module(&mut self, path: &Path, specifier: &str) {
-        let path = self.resolved(path);
+        let path = resolved(path, self.files);
         if let Some(runner) = runner_of_file(&path, self.files) {
             return self.runs(runner, Some(specifier.to_owned()));
         }
         if is_typescript(&self.files.real(&path)) {
             return self.runs(Runner::StripTypes, Some(specifier.to_owned()));
         }
-        if let Some(code) = self.files.head(&path) {
-            let folder = path.parent().unwrap_or(&path).to_owned();
-            self.within(specifier, |reader| reader.imports(&code, &folder));
+        self.file(&path, specifier);
+    }
+
+    /// The code of a file, which may be a folder without a file of its own.
+    fn file(&mut self, path: &Path, step: &str) {
+        if self.files.is_folder(path) {
+            return;
+        }
+        if let Some(code) = self.files.head(path) {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            self.within(step, |reader| reader.executes(&code, &folder, MAX_LEVELS));
         }
     }
 
     fn entry(&mut self, entry: &str, may_strip: bool) {
         if entry.contains(UNKNOWN) {
-            return self.doubt(entry);
+            return self.unknown_entry(entry, may_strip);
         }
-        let path = self.resolved(&join(&self.invocation.place.folder, entry));
+        let path = join(&self.invocation.place.folder, entry);
+        if MANAGERS.contains(&entry) && !self.files.exists(&path) {
+            return self.tool(entry);
+        }
+        let path = resolved(&path, self.files);
         if let Some(runner) = runner_of_file(&path, self.files) {
             let real = self.files.real(&path);
             return self.runs(runner, Some(shown(&real)));
         }
-        if let Some(manager) = manager_of(&path) {
-            let words = [&[manager.to_owned()], &self.arguments[..]].concat();
-            return self.found.push(self.invocation.command(words));
+        if let Some(tool) = tool_of(&path, self.files) {
+            return self.tool(tool);
         }
         if is_typescript(&self.files.real(&path)) {
             if may_strip {
@@ -184,9 +173,32 @@ impl NodeReader<'_, '_, '_> {
             }
             return;
         }
-        if let Some(code) = self.files.head(&path) {
-            let folder = path.parent().unwrap_or(&path).to_owned();
-            self.within(&quoted(entry), |reader| reader.imports(&code, &folder));
+        self.file(&path, &quoted(entry));
+    }
+
+    /// A program that is known by its name, with the entry's arguments.
+    fn tool(&mut self, name: &str) {
+        let words = [&[name.to_owned()], &self.arguments[..]].concat();
+        self.found.push(self.invocation.command(words));
+    }
+
+    /// An entry that only an execution would tell in full.
+    fn unknown_entry(&mut self, entry: &str, may_strip: bool) {
+        let sections: Vec<&str> = entry.split(UNKNOWN).collect();
+        let known: String = sections.iter().step_by(2).copied().collect();
+        if is_typescript(Path::new(&known)) {
+            if may_strip {
+                self.runs(Runner::StripTypes, None);
+            }
+            return;
+        }
+        self.doubt(&known);
+        for section in sections.iter().skip(1).step_by(2) {
+            let last = split(section).pop();
+            let name = last.as_deref().map(base).filter(|name| !["bun", "deno"].contains(name));
+            if let Some(runner) = name.and_then(Runner::of_program) {
+                self.may_run(runner);
+            }
         }
     }
 
@@ -199,36 +211,10 @@ impl NodeReader<'_, '_, '_> {
         }
     }
 
-    /// What a program's own code imports.
-    fn imports(&mut self, code: &str, folder: &Path) {
-        let specifiers: Vec<String> = literals(code)
-            .into_iter()
-            .filter(Literal::is_specifier)
-            .map(|literal| literal.text)
-            .collect();
-        for specifier in &specifiers {
-            if is_path(specifier) {
-                let path = join(folder, specifier);
-                if let Some(runner) = runner_of_file(&path, self.files) {
-                    self.runs(runner, Some(format!("import {specifier}")));
-                }
-            } else if Runner::of_package(specifier).is_some() || may_be_an_alias(specifier) {
-                self.package(specifier, folder, false);
-            }
-        }
-        let typescript = specifiers
-            .iter()
-            .find(|specifier| is_path(specifier) && is_typescript(Path::new(specifier)));
-        // A runner that is there by then takes it.
-        if let Some(specifier) = typescript.filter(|_| self.found.is_empty()) {
-            self.runs(Runner::StripTypes, Some(format!("import {specifier}")));
-        }
-    }
-
     /// Code on the command line.
     fn code(&mut self, code: &str) {
         let folder = self.invocation.place.folder.clone();
-        self.imports(code, &folder);
+        self.executes(code, &folder, MAX_LEVELS);
         let starts_others = ["child_process", "spawn(", "fork(", "exec(", "execSync("];
         if self.found.is_empty() && starts_others.iter().any(|word| code.contains(word)) {
             for literal in literals(code) {
@@ -236,58 +222,4 @@ impl NodeReader<'_, '_, '_> {
             }
         }
     }
-
-    /// Text that can't be told, and may name a runner.
-    fn doubt(&mut self, text: &str) {
-        if let Some(runner) = named_in(text) {
-            let (words, chain) = (self.invocation.words.clone(), self.chain.clone());
-            self.found.push(Next::Doubt { runner, words, chain });
-        }
-    }
-
-    /// The file that `require` takes: itself, with an extension, or a folder's entry.
-    fn resolved(&mut self, path: &Path) -> PathBuf {
-        if self.files.is_file(path) {
-            return path.to_owned();
-        }
-        let with = |extension: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(extension);
-            PathBuf::from(name)
-        };
-        let mut candidates = vec![with(".js"), with(".cjs"), with(".mjs")];
-        if self.files.is_folder(path) {
-            candidates.extend(Manifest::of(path, self.files).map(|one| one.entry("")));
-            candidates.push(path.join("index.js"));
-        }
-        let found = candidates.into_iter().find(|candidate| self.files.is_file(candidate));
-        found.unwrap_or_else(|| path.to_owned())
-    }
-}
-
-/// The package manager that a file of its own release is.
-fn manager_of(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?;
-    match name {
-        "npm-cli.js" => Some("npm"),
-        "npx-cli.js" => Some("npx"),
-        "pnpm.cjs" | "pnpm.mjs" => Some("pnpm"),
-        _ if name.starts_with("yarn-") && name.ends_with("js") => Some("yarn"),
-        _ => None,
-    }
-}
-
-fn is_path(specifier: &str) -> bool {
-    specifier.starts_with(['.', '/']) || specifier.starts_with("file:")
-}
-
-fn is_typescript(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
-}
-
-/// Whether it is a path below a package that a runner has: only then is the package looked at.
-fn may_be_an_alias(specifier: &str) -> bool {
-    let (_, subpath) = package_and_subpath(specifier);
-    ["esm", "cjs", "esm/api", "cjs/api", "register", "loader", "preflight"].contains(&subpath)
 }
