@@ -151,7 +151,7 @@ fn chosen(flags: &[String], invocation: &Invocation, files: &mut Files) -> Optio
         let mut found: Vec<Manifest> =
             of.iter().flat_map(|filter| selected(filter, folder, files)).collect();
         if of.is_empty() {
-            found = repository(folder, files);
+            found = members(folder, files);
         }
         for filter in but {
             let left_out = selected(filter.trim_start_matches('!'), folder, files);

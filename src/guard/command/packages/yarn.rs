@@ -79,7 +79,7 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
             .map(|manifest| in_folder(&manifest.folder, words))
             .collect(),
         ("workspaces", Some(_)) => {
-            let (words, of) = for_each(others, &invocation.place.folder, files);
+            let (words, of) = for_each(others, &invocation, files);
             of.iter().map(|manifest| in_folder(&manifest.folder, words)).collect()
         }
         // Yarn 1 gives no shell what it executes, but then there is no such program.
@@ -121,15 +121,15 @@ fn by_shell<'a>(text: &str, arguments: &[String], invocation: &Invocation<'a>) -
 /// What `workspaces` executes, and in which of them: by `foreach` with its options, or Yarn 1's `run`.
 fn for_each<'w>(
     words: &'w [String],
-    folder: &Path,
+    invocation: &Invocation,
     files: &mut Files,
 ) -> (&'w [String], Vec<Manifest>) {
     const OF_EACH: [&str; 5] = ["--include", "--exclude", "--from", "-j", "--jobs"];
-    let mut of = members(folder, files);
+    let folder = &invocation.place.folder;
     let Some(("foreach", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest))
     else {
         let is_run = words.first().is_some_and(|word| word == "run");
-        return (words, if is_run { of } else { Vec::new() });
+        return (words, if is_run { members(folder, files) } else { Vec::new() });
     };
     let command = behind_options(rest, &OF_EACH, 0);
     let own = rest.get(..rest.len() - command.len()).unwrap_or_default();
@@ -137,6 +137,12 @@ fn for_each<'w>(
         let name = manifest.name().unwrap_or_default();
         names.iter().any(|pattern| pattern::matches(pattern, name))
     };
+    let mut of = repository(folder, files);
+    // The script that has led here is not run again.
+    let script = invocation.place.variables.get("npm_lifecycle_event");
+    if script.is_some() && script.as_ref() == command.get(1) {
+        of.pop();
+    }
     let only = options(own, &["--include"]);
     let but = options(own, &["--exclude"]);
     of.retain(|manifest| {
