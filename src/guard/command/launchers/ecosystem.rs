@@ -66,9 +66,8 @@ impl Reader {
     fn is_end(&self) -> bool {
         match self.token(0) {
             Some(Token::Sign(sign)) => matches!(sign, ',' | ';' | '}' | ']' | ')'),
-            Some(Token::Name(_)) => true,
             Some(Token::Text(_)) => false,
-            None => true,
+            Some(Token::Name(_)) | None => true,
         }
     }
 
