@@ -60,6 +60,19 @@ impl Manifest {
         Runner::of_package(without_version(of.strip_prefix("npm:")?))
     }
 
+    /// The file of the package's own program, where this is the package's name.
+    pub fn program_of(&self, package: &str) -> Option<String> {
+        let name = self.name().filter(|name| *name == package)?;
+        let programs = self.get("bin")?;
+        let short = name.rsplit('/').next().unwrap_or(name);
+        let only = || match programs.as_object() {
+            Some(all) if all.len() == 1 => all.values().next(),
+            _ => None,
+        };
+        let file = programs.as_str().or_else(|| programs.get(short).or_else(only)?.as_str())?;
+        Some(join(&self.folder, file).display().to_string())
+    }
+
     /// The file that stands for the package, or for a path below it.
     pub fn entry(&self, subpath: &str) -> PathBuf {
         let exported = match self.get("exports") {

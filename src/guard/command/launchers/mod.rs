@@ -1,13 +1,17 @@
-//! Programs that execute several commands, or one again and again: concurrently, npm-run-all, nodemon, pm2.
+//! Programs that execute several commands, or one again and again: concurrently, npm-run-all, nodemon, pm2, turbo.
 
+mod ecosystem;
+mod monorepo;
 mod nodemon;
 mod pm2;
+mod yaml;
 
 use super::files::Files;
 use super::invocation::{Invocation, Next};
 use super::manifest::Manifest;
 use super::pattern;
 use super::words::split;
+use monorepo::{lerna, nx, turbo};
 use nodemon::nodemon;
 use pm2::pm2;
 
@@ -20,6 +24,9 @@ pub fn launched<'a>(
     Some(match name {
         "concurrently" | "conc" => concurrently(invocation, files),
         "run-s" | "run-p" | "npm-run-all" | "npm-run-all2" => run_all(invocation, files),
+        "turbo" => turbo(invocation, files),
+        "lerna" => lerna(invocation, files),
+        "nx" => nx(invocation, files),
         "nodemon" => nodemon(invocation, files),
         "pm2" | "pm2-runtime" | "pm2-docker" | "pm2-dev" => pm2(name, invocation, files),
         _ => return None,

@@ -69,6 +69,11 @@ impl Config {
         Some(self.json.as_ref()?.get("execMap")?.get(extension)?.as_str()?.to_owned())
     }
 
+    /// What a shell executes when it starts.
+    fn on_start(&self) -> Option<String> {
+        Some(self.json.as_ref()?.get("events")?.get("start")?.as_str()?.to_owned())
+    }
+
     fn script(&self) -> Option<String> {
         self.text("script").or_else(|| self.manifest.as_ref()?.text("main").map(str::to_owned))
     }
@@ -87,13 +92,15 @@ pub fn nodemon<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'
         .or_else(|| config.text("exec"))
         .or_else(|| config.mapped(extension?))
         .or_else(|| (extension == Some("ts")).then(|| "ts-node".into()));
-    vec![match exec {
+    let event = config.on_start().map(|text| invocation.by_shell(&text));
+    let main = match exec {
         Some(exec) => {
             let line: Vec<String> = script.iter().map(|word| quoted(word)).collect();
             invocation.by_shell(&format!("{exec} {}", line.join(" ")))
         }
         None => invocation.command([vec!["node".to_owned()], of_node, script].concat()),
-    }]
+    };
+    event.into_iter().chain([main]).collect()
 }
 
 /// Node's own options, and the script with its arguments.

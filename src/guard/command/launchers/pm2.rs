@@ -1,12 +1,10 @@
 //! pm2.
 
-use std::path::Path;
-
 use serde_json::Value;
 
+use super::{ecosystem, yaml};
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::{Invocation, Next, named_in};
-use crate::guard::command::javascript::literals;
+use crate::guard::command::invocation::{Invocation, Next};
 use crate::guard::command::words::{behind_options, split, string_option};
 use crate::runner::Runner;
 
@@ -52,49 +50,44 @@ pub fn pm2<'a>(name: &str, invocation: &Invocation<'a>, files: &mut Files) -> Ve
     } else if name == "pm2" {
         return Vec::new();
     }
-    let Some(target) = rest.first() else { return Vec::new() };
-    let path = join(&invocation.place.folder, target);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => applications(&path, invocation, files),
-        Some("yml" | "yaml") => configured(&path, target, invocation, files).into_iter().collect(),
-        _ if target.contains(".config.") => {
-            configured(&path, target, invocation, files).into_iter().collect()
-        }
-        _ => {
-            let own = arguments.iter().position(|word| word == "--");
-            let own = own.and_then(|at| arguments.get(at + 1..)).unwrap_or_default();
-            let interpreter = string_option(arguments, &["--interpreter"]);
-            let options = string_option(arguments, &["--interpreter-args", "--node-args"]);
-            vec![started(target, interpreter, options.unwrap_or_default(), own, invocation)]
-        }
-    }
-}
-
-fn applications<'a>(path: &Path, invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
-    let text = files.text(path);
-    let config: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
-    let apps = config.as_ref().and_then(|config| config.get("apps").or(Some(config)));
-    let apps = apps.and_then(Value::as_array).into_iter().flatten();
-    apps.filter_map(|app| application(app, invocation)).collect()
-}
-
-/// A configuration that is a program: what its strings name is in doubt.
-fn configured<'a>(
-    path: &Path,
-    target: &str,
-    invocation: &Invocation<'a>,
-    files: &mut Files,
-) -> Option<Next<'a>> {
-    let text = files.text(path)?;
-    let runner = if target.contains(".config.") {
-        let strings: Vec<String> =
-            literals(&text).into_iter().map(|literal| literal.text).collect();
-        strings.iter().find_map(|text| named_in(text))
-    } else {
-        named_in(&text)
+    let folder = &invocation.place.folder;
+    let usual = || {
+        let names = ["ecosystem.config.js", "ecosystem.config.cjs", "ecosystem.config.mjs"];
+        names.into_iter().find(|name| files.is_file(&folder.join(name)))
     };
-    let chain = invocation.place.step(invocation.shown()).step(target).chain;
-    Some(Next::Doubt { runner: runner?, words: invocation.words.clone(), chain })
+    let Some(target) = rest.first().map(String::as_str).or_else(usual) else { return Vec::new() };
+    if is_configuration(target) {
+        return applications(target, invocation, files);
+    }
+    let own = arguments.iter().position(|word| word == "--");
+    let own = own.and_then(|at| arguments.get(at + 1..)).unwrap_or_default();
+    let interpreter = string_option(arguments, &["--interpreter"]);
+    let options = string_option(arguments, &["--interpreter-args", "--node-args"]);
+    vec![started(target, interpreter, options.unwrap_or_default(), own, invocation)]
+}
+
+/// Whether a file says what to start, rather than to be started.
+fn is_configuration(target: &str) -> bool {
+    let ends = [".json", ".config.js", ".config.cjs", ".config.mjs"];
+    is_yaml(target) || ends.iter().any(|end| target.ends_with(end))
+}
+
+fn is_yaml(target: &str) -> bool {
+    target.rsplit_once('.').is_some_and(|(_, end)| ["yml", "yaml"].contains(&end))
+}
+
+/// What the applications of a configuration execute, or those of them that `--only` names.
+fn applications<'a>(target: &str, invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+    let Some(text) = files.text(&join(&invocation.place.folder, target)) else { return Vec::new() };
+    let mut apps =
+        if is_yaml(target) { yaml::applications(&text) } else { ecosystem::applications(&text) };
+    if let Some(only) = string_option(invocation.arguments(), &["--only"]) {
+        let only: Vec<&str> = only.split(',').map(str::trim).collect();
+        apps.retain(|app| {
+            app.get("name").and_then(Value::as_str).is_some_and(|name| only.contains(&name))
+        });
+    }
+    apps.iter().filter_map(|app| application(app, invocation)).collect()
 }
 
 fn application<'a>(app: &Value, invocation: &Invocation<'a>) -> Option<Next<'a>> {
@@ -112,9 +105,15 @@ fn application<'a>(app: &Value, invocation: &Invocation<'a>) -> Option<Next<'a>>
     if let Some(folder) = text(&["cwd"]) {
         invocation.place.folder = join(&invocation.place.folder, folder);
     }
-    let variables = ["env", "env_production"].iter().filter_map(|name| app.get(*name)?.as_object());
+    let kind = string_option(invocation.arguments(), &["--env"]).unwrap_or_default();
+    let names = ["env".to_owned(), format!("env_{kind}")];
+    let variables = names.iter().filter_map(|name| app.get(name)?.as_object());
     for (name, value) in variables.flatten() {
         invocation.place.variables.set(name.clone(), value.as_str().unwrap_or_default());
+    }
+    // Where one is told by what only an execution would tell, so is what it executes.
+    if ["interpreter", "exec_interpreter"].iter().any(|name| app.get(*name) == Some(&Value::Null)) {
+        return None;
     }
     let interpreter = text(&["interpreter", "exec_interpreter"]);
     let options = text(&["interpreter_args", "interpreterArgs", "node_args", "nodeArgs"]);

@@ -1,13 +1,12 @@
-//! Bun and Deno: managers of scripts, and runners of files.
-
-use serde_json::Value;
+//! Bun: a manager of scripts, and a runner of files.
 
 use super::npm::executed;
 use super::scripts::{Run, with_programs};
+use super::workspaces::selected;
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::{Invocation, Next, Script};
+use crate::guard::command::invocation::{Invocation, Next};
 use crate::guard::command::lookup::find_program;
-use crate::guard::command::words::{behind_options, string_option};
+use crate::guard::command::words::{behind_options, options, string_option};
 use crate::runner::Runner;
 
 /// Bun's commands that run nothing of a project.
@@ -34,14 +33,14 @@ pub fn bun<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
     ];
     let words = invocation.arguments();
     let mut rest = behind_options(words, &VALUES, 0);
+    let is_run = rest.first().is_some_and(|word| word == "run");
+    if is_run {
+        rest = behind_options(rest.get(1..).unwrap_or_default(), &VALUES, 0);
+    }
     let own = words.get(..words.len() - rest.len()).unwrap_or_default();
     let mut invocation = invocation.clone();
     if let Some(folder) = string_option(own, &["--cwd"]) {
         invocation.place.folder = join(&invocation.place.folder, folder);
-    }
-    let is_run = rest.first().is_some_and(|word| word == "run");
-    if is_run {
-        rest = behind_options(rest.get(1..).unwrap_or_default(), &VALUES, 0);
     }
     let Some((name, arguments)) = rest.split_first() else { return Vec::new() };
     match name.as_str() {
@@ -49,13 +48,21 @@ pub fn bun<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
         other if !is_run && OTHERS.contains(&other) => return Vec::new(),
         _ => {}
     }
-    let run = Run { name, arguments, hooks: true, is_npm: false };
-    if let Some(found) = run.from(&invocation.place.folder, &invocation, files) {
+    let folder = invocation.place.folder.clone();
+    let run = Run { name, arguments, hooks: true, manager: "bun" };
+    let filters = options(own, &["-F", "--filter"]);
+    if !filters.is_empty() {
+        let of: Vec<_> =
+            filters.iter().flat_map(|filter| selected(filter, &folder, files)).collect();
+        let each = of.iter().filter_map(|manifest| run.of(manifest, &invocation, files));
+        return each.flatten().collect();
+    }
+    if let Some(found) = run.from(&folder, &invocation, files) {
         return found;
     }
-    let place = with_programs(&invocation.place.folder, invocation.place.clone());
+    let place = with_programs(&folder, invocation.place.clone());
     let is_file = files.is_file(&join(&place.folder, name));
-    if !is_file && is_run && find_program(name, &place, files).is_some() {
+    if !is_file && !name.contains('/') && find_program(name, &place, files).is_some() {
         let place = place.step(invocation.shown());
         return vec![Next::Command(Invocation { words: rest.to_vec(), place })];
     }
@@ -64,42 +71,4 @@ pub fn bun<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
 
 fn runs<'a>(runner: Runner, invocation: &Invocation<'a>) -> Next<'a> {
     Next::Runs { runner, words: invocation.words.clone(), chain: invocation.chain() }
-}
-
-/// What comes of Deno: a task's commands, or code.
-pub fn deno<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
-    let words = invocation.arguments();
-    match words.split_first() {
-        Some((task, rest)) if task == "task" => {
-            let rest = behind_options(rest, &["--cwd", "-c", "--config", "-f", "--filter"], 0);
-            let Some((name, arguments)) = rest.split_first() else { return Vec::new() };
-            let folder = &invocation.place.folder;
-            for file in ["deno.json", "deno.jsonc"] {
-                let json = files.text(&folder.join(file));
-                let json = json.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-                let task = json.as_ref().and_then(|json| json.get("tasks")?.get(name));
-                let text =
-                    task.and_then(|task| task.as_str().or_else(|| task.get("command")?.as_str()));
-                if let Some(text) = text {
-                    let place = invocation.place.step(invocation.shown());
-                    let place = place.step(format!("{file} tasks.{name}"));
-                    let (text, name) = (text.to_owned(), "sh".to_owned());
-                    return vec![Next::Shell(Script {
-                        text,
-                        name,
-                        arguments: arguments.to_vec(),
-                        place,
-                    })];
-                }
-            }
-            let run = Run { name, arguments, hooks: true, is_npm: false };
-            run.from(folder, invocation, files).unwrap_or_default()
-        }
-        Some((command, _))
-            if ["run", "serve", "eval", "test", "bench"].contains(&command.as_str()) =>
-        {
-            vec![runs(Runner::Deno, invocation)]
-        }
-        _ => Vec::new(),
-    }
 }

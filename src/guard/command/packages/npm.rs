@@ -2,10 +2,10 @@
 
 use super::npmrc::setting;
 use super::scripts::{Run, installed, with_programs};
-use super::workspaces::{members, selected};
+use super::workspaces::{members, repository, selected};
 use crate::guard::command::files::{Files, join};
 use crate::guard::command::invocation::{Invocation, Next, Place, Script};
-use crate::guard::command::manifest::{Manifest, without_version};
+use crate::guard::command::manifest::{Manifest, find_package, without_version};
 use crate::guard::command::words::{behind_options, operands, options, string_option};
 use crate::runner::Runner;
 
@@ -63,6 +63,9 @@ pub fn npm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
             }
             executed(&invocation, &words, files)
         }
+        "explore" => {
+            rest.first().map_or_else(Vec::new, |name| explored(name, given, &invocation, files))
+        }
         "install" | "i" | "ci" | "add" if !own.iter().any(|word| word == "--ignore-scripts") => {
             installed(&invocation, files)
         }
@@ -87,7 +90,7 @@ fn run<'a>(
     let folder = &invocation.place.folder;
     let has =
         |flags: &[&str]| invocation.arguments().iter().any(|word| flags.contains(&word.as_str()));
-    let run = Run { name, arguments, hooks: !has(&["--ignore-scripts"]), is_npm: true };
+    let run = Run { name, arguments, hooks: !has(&["--ignore-scripts"]), manager: "npm" };
     let mut of = Vec::new();
     for selector in options(invocation.arguments(), &["-w", "--workspace"]) {
         of.extend(selected(selector, folder, files));
@@ -95,11 +98,28 @@ fn run<'a>(
     if has(&["-ws", "--workspaces"]) {
         of.extend(members(folder, files));
     }
+    if !of.is_empty() && has(&["--include-workspace-root", "-iwr", "--iwr"]) {
+        of.extend(repository(folder, files).pop());
+    }
     if of.is_empty() {
         return run.from(folder, invocation, files).unwrap_or_default();
     }
     let each = of.iter().filter_map(|manifest| run.of(manifest, invocation, files));
     each.flatten().collect()
+}
+
+/// What is executed in a package's folder.
+fn explored<'a>(
+    name: &str,
+    words: &[String],
+    invocation: &Invocation<'a>,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
+    let folder = &invocation.place.folder;
+    let Some(package) = find_package(name, folder, files) else { return Vec::new() };
+    let mut place = with_programs(folder, invocation.place.step(invocation.shown()));
+    place.folder = package;
+    vec![Next::Command(Invocation { words: words.to_vec(), place })]
 }
 
 pub fn npx<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
@@ -167,7 +187,12 @@ pub fn package_program<'a>(
         return vec![Next::Runs { runner, words, chain }];
     }
     let name = package.rsplit('/').next().unwrap_or(package);
-    let name = if program.starts_with(['.', '/']) { program } else { name };
-    let words = [vec![name.to_owned()], arguments.to_vec()].concat();
+    let own = Manifest::nearest(&place.folder, files).and_then(|own| own.program_of(package));
+    let name = match own {
+        Some(own) => own,
+        None if program.starts_with(['.', '/']) => program.to_owned(),
+        None => name.to_owned(),
+    };
+    let words = [vec![name], arguments.to_vec()].concat();
     vec![Next::Command(Invocation { words, place })]
 }

@@ -17,8 +17,8 @@ pub struct Run<'r> {
     pub arguments: &'r [String],
     /// Whether those with `pre` and `post` before their name go with it.
     pub hooks: bool,
-    /// Whether the settings of npm count.
-    pub is_npm: bool,
+    /// The manager's name.
+    pub manager: &'r str,
 }
 
 impl Run<'_> {
@@ -46,7 +46,9 @@ impl Run<'_> {
             let has_one = self.name == "start" && files.is_file(&manifest.folder.join("server.js"));
             has_one.then_some("node server.js")
         };
-        let main = main.or_else(server)?;
+        // And one that lists variables, or executes a command.
+        let variables = || (self.name == "env" && self.manager == "npm").then_some("env");
+        let main = main.or_else(server).or_else(variables)?;
         let hook = |kind| {
             let name = format!("{kind}{}", self.name);
             let text = manifest.script(&name).filter(|_| self.hooks);
@@ -56,15 +58,21 @@ impl Run<'_> {
         let line = [&[main.to_owned()], &given[..]].concat().join(" ");
         let scripts = [hook("pre"), Some((self.name.into(), line)), hook("post")];
         let mut place = place_of(manifest, invocation);
+        if self.manager != "node" {
+            place.variables.set("npm_execpath", self.manager);
+            place.variables.set("npm_node_execpath", "node");
+        }
         let mut shell = None;
-        if self.is_npm {
+        // The settings of npm count for these.
+        if ["npm", "pnpm"].contains(&self.manager) {
             shell = setting("script-shell", &manifest.folder, invocation, files);
             if let Some(options) = setting("node-options", &manifest.folder, invocation, files) {
                 place.variables.set("NODE_OPTIONS", options);
             }
         }
         let of = scripts.into_iter().flatten().map(|(name, text)| {
-            let place = place.step(format!("package.json scripts.{name}"));
+            let mut place = place.step(format!("package.json scripts.{name}"));
+            place.variables.set("npm_lifecycle_event", name);
             execute(shell.as_deref(), text, place)
         });
         Some(of.collect())
@@ -86,7 +94,7 @@ pub fn installed<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next
         return Vec::new();
     };
     let each = names.iter().filter_map(|name| {
-        Run { name, arguments: &[], hooks: false, is_npm: true }.of(&manifest, invocation, files)
+        Run { name, arguments: &[], hooks: false, manager: "npm" }.of(&manifest, invocation, files)
     });
     each.flatten().collect()
 }

@@ -48,10 +48,31 @@ pub fn selected(selector: &str, folder: &Path, files: &mut Files) -> Vec<Manifes
     let selector = selector.trim_start_matches("...").trim_end_matches("...").trim_end_matches('^');
     let path = selector.trim_start_matches('{').trim_end_matches('}');
     let path = join(folder, path);
-    let mut found = members(folder, files);
-    found.retain(|member| {
-        member.folder == path || member.name().is_some_and(|name| pattern::matches(selector, name))
-    });
+    let of_path = path.display().to_string();
+    let mut all = repository(folder, files);
+    let root = all.pop();
+    let named = |member: &Manifest, name: &str| {
+        member.name().is_some_and(|own| pattern::matches(name, own))
+    };
+    // A folder stands for those in it, but for the root.
+    let is_inside = |member: &Manifest| {
+        let is_root = root.as_ref().is_some_and(|root| root.folder == path);
+        member.folder.starts_with(&path) && !is_root
+    };
+    let is_selected = |member: &Manifest| {
+        named(member, selector)
+            || is_inside(member)
+            || pattern::matches(&of_path, &member.folder.display().to_string())
+    };
+    let mut found: Vec<Manifest> =
+        all.iter().filter(|member| is_selected(member)).cloned().collect();
+    if found.is_empty() && !selector.contains(['/', '*', '@']) {
+        let scoped = format!("@*/{selector}");
+        found.extend(all.iter().filter(|member| named(member, &scoped)).cloned());
+    }
+    if found.is_empty() {
+        found.extend(root.filter(|root| root.name() == Some(selector)));
+    }
     if found.is_empty() {
         found.extend(Manifest::of(&path, files));
     }

@@ -1,11 +1,15 @@
 //! Yarn, 1 and later.
 
+use std::path::Path;
+
 use super::npm::{executed, package_program};
 use super::scripts::{Run, installed, with_programs};
 use super::workspaces::{members, repository, selected};
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::invocation::{Invocation, Next};
-use crate::guard::command::words::{behind_options, string_option};
+use crate::guard::command::invocation::{Invocation, Next, Script, quoted};
+use crate::guard::command::manifest::Manifest;
+use crate::guard::command::pattern;
+use crate::guard::command::words::{behind_options, options, string_option};
 
 const VALUES: [&str; 10] = [
     "--cwd",
@@ -63,7 +67,7 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     }
     let Some((command, others)) = rest.split_first() else { return Vec::new() };
     let others = behind_options(others, &VALUES, 0);
-    let in_folder = |folder: &std::path::Path, words: &[String]| {
+    let in_folder = |folder: &Path, words: &[String]| {
         let mut place = invocation.place.step(invocation.shown());
         folder.clone_into(&mut place.folder);
         Next::Command(Invocation { words: [&["yarn".to_owned()], words].concat(), place })
@@ -75,11 +79,12 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
             .map(|manifest| in_folder(&manifest.folder, words))
             .collect(),
         ("workspaces", Some(_)) => {
-            // `foreach` with its options, or Yarn 1's `run`.
-            let words = others.iter().skip_while(|word| *word != "run" && *word != "exec");
-            let words: Vec<String> = words.cloned().collect();
-            let all = members(&invocation.place.folder, files);
-            all.iter().map(|manifest| in_folder(&manifest.folder, &words)).collect()
+            let (words, of) = for_each(others, &invocation, files);
+            of.iter().map(|manifest| in_folder(&manifest.folder, words)).collect()
+        }
+        // Yarn 1 gives no shell what it executes, but then there is no such program.
+        ("exec", Some((text, arguments))) if text.contains(char::is_whitespace) => {
+            vec![by_shell(text, arguments, &invocation)]
         }
         ("exec", Some((program, arguments))) => program_of(program, arguments, &invocation, files),
         ("dlx", _) => executed(&invocation, others, files),
@@ -89,11 +94,61 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
         })],
         ("install", _) => installed(&invocation, files),
         (other, _) if OTHERS.contains(&other) => Vec::new(),
+        // A folder in the first word's place.
+        (path, Some(_))
+            if path.contains('/')
+                && !path.starts_with('@')
+                && files.is_folder(&join(&invocation.place.folder, path)) =>
+        {
+            vec![in_folder(&join(&invocation.place.folder, path), others)]
+        }
         (name, _) => {
             let arguments = rest.get(1..).unwrap_or_default();
             script_or_program(name, arguments, &invocation, files)
         }
     }
+}
+
+/// Commands that are executed in the folder, with the programs of its packages.
+fn by_shell<'a>(text: &str, arguments: &[String], invocation: &Invocation<'a>) -> Next<'a> {
+    let given: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+    let text = format!("{text} {}", given.join(" "));
+    let folder = &invocation.place.folder;
+    let place = with_programs(folder, invocation.place.step(invocation.shown()));
+    Next::Shell(Script { text, name: "sh".into(), arguments: Vec::new(), place })
+}
+
+/// What `workspaces` executes, and in which of them: by `foreach` with its options, or Yarn 1's `run`.
+fn for_each<'w>(
+    words: &'w [String],
+    invocation: &Invocation,
+    files: &mut Files,
+) -> (&'w [String], Vec<Manifest>) {
+    const OF_EACH: [&str; 5] = ["--include", "--exclude", "--from", "-j", "--jobs"];
+    let folder = &invocation.place.folder;
+    let Some(("foreach", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest))
+    else {
+        let is_run = words.first().is_some_and(|word| word == "run");
+        return (words, if is_run { members(folder, files) } else { Vec::new() });
+    };
+    let command = behind_options(rest, &OF_EACH, 0);
+    let own = rest.get(..rest.len() - command.len()).unwrap_or_default();
+    let is_named = |manifest: &Manifest, names: &[&str]| {
+        let name = manifest.name().unwrap_or_default();
+        names.iter().any(|pattern| pattern::matches(pattern, name))
+    };
+    let mut of = repository(folder, files);
+    // The script that has led here is not run again.
+    let script = invocation.place.variables.get("npm_lifecycle_event");
+    if script.is_some() && script.as_ref() == command.get(1) {
+        of.pop();
+    }
+    let only = options(own, &["--include"]);
+    let but = options(own, &["--exclude"]);
+    of.retain(|manifest| {
+        (only.is_empty() || is_named(manifest, &only)) && !is_named(manifest, &but)
+    });
+    (command, of)
 }
 
 fn script_or_program<'a>(
@@ -106,7 +161,7 @@ fn script_or_program<'a>(
     let folder = &invocation.place.folder;
     // Yarn 1 alone has hooks; which one it is can't be told by its name.
     let is_later = folder.ancestors().any(|folder| files.is_file(&folder.join(".yarnrc.yml")));
-    let run = Run { name, arguments, hooks: !is_later, is_npm: false };
+    let run = Run { name, arguments, hooks: !is_later, manager: "yarn" };
     if let Some(found) = run.from(folder, invocation, files) {
         return found;
     }
