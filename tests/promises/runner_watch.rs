@@ -169,7 +169,7 @@ const HIDDEN: [Case; 24] = [
         "node, fork with execArgv",
         &[(
             "start.js",
-            "require('child_process').fork('src/worker.ts', [], { execArgv: ['--import', 't' + 'sx'] });\n",
+            "require('child_process').fork('src/worker.t' + 's', [], { execArgv: ['--import', 't' + 'sx'] });\n",
         )],
         &["node", "start.js"],
     ),
@@ -177,7 +177,7 @@ const HIDDEN: [Case; 24] = [
         "node, spawn with a file URL",
         &[(
             "start.js",
-            "const url = require('url').pathToFileURL('node_modules/t' + 'sx/dist/loader.mjs');\nrequire('child_process').spawn(process.execPath, ['--import', url.href, 'src/worker.ts']);\n",
+            "const url = require('url').pathToFileURL('node_modules/t' + 'sx/dist/loader.mjs');\nrequire('child_process').spawn(process.execPath, ['--import', url.href, 'src/worker.t' + 's']);\n",
         )],
         &["node", "start.js"],
     ),
@@ -185,7 +185,7 @@ const HIDDEN: [Case; 24] = [
         "node, NODE_OPTIONS set for its children",
         &[(
             "start.js",
-            "process.env.NODE_OPTIONS = '--import t' + 'sx';\nrequire('child_process').fork('src/worker.ts');\n",
+            "process.env.NODE_OPTIONS = '--import t' + 'sx';\nrequire('child_process').fork('src/worker.t' + 's');\n",
         )],
         &["node", "start.js"],
     ),
@@ -193,7 +193,7 @@ const HIDDEN: [Case; 24] = [
         "node, a cluster",
         &[(
             "start.js",
-            "const cluster = require('cluster');\ncluster.setupPrimary({ exec: 'src/worker.ts', execArgv: ['--import', 't' + 'sx'] });\ncluster.fork();\n",
+            "const cluster = require('cluster');\ncluster.setupPrimary({ exec: 'src/worker.t' + 's', execArgv: ['--import', 't' + 'sx'] });\ncluster.fork();\n",
         )],
         &["node", "start.js"],
     ),
