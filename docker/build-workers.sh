@@ -17,6 +17,9 @@ In the environment:
   GUARD_IMAGE   an image that has /version-guard; unset: built from docker/Dockerfile.guard
   VERSION_GUARD_ENFORCE=always, VERSION_GUARD_REQUIRE_EXPECTED=true, VERSION_GUARD_ON_DRIFT=stop
                 the policy to seal
+  VERSION_GUARD_FORBID_RUNNERS, VERSION_GUARD_STRICT=true, VERSION_GUARD_RUNNER_WATCH
+                what must not run the code, whether no image is sealed that has it, and how long the
+                worker's processes are looked at for it
   VERSION_GUARD_CODE, VERSION_GUARD_CODE_EXCEPT
                 the code to seal, and what to leave out of it, separated by colons (/app, nothing)
 USAGE
@@ -93,7 +96,8 @@ export GUARD_IMAGE
 # docker takes a value that is not given from the environment.
 set -- --build-arg GIT_SHA --build-arg BUILD_DATE --build-arg GUARD_IMAGE
 for name in BASE_IMAGE WORKER_DIR VERSION_GUARD_ENFORCE VERSION_GUARD_REQUIRE_EXPECTED \
-    VERSION_GUARD_ON_DRIFT VERSION_GUARD_CODE VERSION_GUARD_CODE_EXCEPT; do
+    VERSION_GUARD_ON_DRIFT VERSION_GUARD_FORBID_RUNNERS VERSION_GUARD_STRICT \
+    VERSION_GUARD_RUNNER_WATCH VERSION_GUARD_CODE VERSION_GUARD_CODE_EXCEPT; do
     eval "value=\${$name:-}"
     [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
 done

@@ -1,5 +1,14 @@
 //! The reader of commands: from the worker's command to what it really executes, step by step.
 //!
+//! | what it comes to | as | refused |
+//! |---|---|---|
+//! | a runner's own program, whatever it is called | `Next::Runs` | where the runner is forbidden |
+//! | Node with a runner: an option, NODE_OPTIONS, the first lines of what it loads | `Next::Runs` | the same |
+//! | Node on a TypeScript file, or told to strip types, with no runner to take it | `Next::Runs`, `StripTypes` | the same |
+//! | what only an execution would tell, a runner's name in it | `Next::Doubt` | the same |
+//! | what only an execution would tell | nothing | never: the running tree is looked at |
+//! | another program, whatever its arguments say | an end | never |
+//!
 //! Each reader takes a command and gives what it executes next, as values; here they are followed until
 //! none is left. Nothing is executed, and files are read through `Files` alone.
 
