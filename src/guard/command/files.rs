@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
+
 use super::pattern;
 use crate::escape::Escape;
 use crate::input::{read_head, read_small};
@@ -22,13 +24,17 @@ const MAX_HEAD_BYTES: u64 = 16 * 1024;
 const MAX_LOOKS: u32 = 4096;
 /// How many entries of a folder are seen.
 const MAX_ENTRIES: usize = 1024;
-/// What all of it may take.
+/// What all of it may take of the processor's time: on a busy machine, too, the same is read.
 const LIMIT: Duration = Duration::from_millis(50);
+/// What all of it may take where it is storage that is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub struct Files {
     reads_left: u32,
     looks_left: u32,
+    /// When it began, by this thread's time.
+    began: Duration,
     until: Instant,
     read: HashMap<(PathBuf, bool), Option<Rc<str>>>,
     /// What could not be read, as sentences.
@@ -40,7 +46,8 @@ impl Files {
         Self {
             reads_left: MAX_READS,
             looks_left: MAX_LOOKS,
-            until: Instant::now() + LIMIT,
+            began: processor_time(),
+            until: Instant::now() + PATIENCE,
             read: HashMap::new(),
             unread: Vec::new(),
         }
@@ -153,8 +160,10 @@ impl Files {
     }
 
     fn may_look(&mut self) -> bool {
-        if self.looks_left == 0 || Instant::now() >= self.until {
-            self.tell(format!("it takes longer than {LIMIT:?} to follow"));
+        let takes_long =
+            processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until;
+        if self.looks_left == 0 || takes_long {
+            self.tell("it takes too long to follow".into());
             return false;
         }
         self.looks_left -= 1;
@@ -167,6 +176,11 @@ impl Files {
             self.unread.push(what);
         }
     }
+}
+
+/// What this thread has taken of the processor's time; clock_gettime(2).
+fn processor_time() -> Duration {
+    ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
 /// A path from a folder, without `.` and `..` where these say nothing.

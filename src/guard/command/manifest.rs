@@ -86,8 +86,8 @@ impl Manifest {
     }
 }
 
-/// The first file that an entry of `exports` leads to.
-fn target(exported: &Value) -> Option<&str> {
+/// The first file that an entry of `exports` or of `imports` leads to.
+pub fn target(exported: &Value) -> Option<&str> {
     match exported {
         Value::String(path) => Some(path),
         Value::Array(all) => all.iter().find_map(target),

@@ -3,10 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::guard::command::files::{Files, join};
-use crate::guard::command::manifest::{Manifest, find_package, package_and_subpath};
+use crate::guard::command::manifest::{Manifest, find_package, package_and_subpath, target};
 
 /// What TypeScript's files are called.
 const EXTENSIONS: [&str; 4] = ["ts", "mts", "cts", "tsx"];
@@ -126,18 +124,6 @@ pub fn own_module(specifier: &str, folder: &Path, files: &mut Files) -> Option<P
         return None;
     }
     Some(Manifest::of(&real, files)?.entry(subpath))
-}
-
-/// The first file that an entry of `imports` leads to.
-fn target(imported: &Value) -> Option<&str> {
-    match imported {
-        Value::String(path) => Some(path),
-        Value::Array(all) => all.iter().find_map(target),
-        Value::Object(conditions) => ["node", "import", "require", "default"]
-            .iter()
-            .find_map(|condition| target(conditions.get(*condition)?)),
-        _ => None,
-    }
 }
 
 /// The known program that an entry's file is: a package manager of its own release, or one of an installed
