@@ -1,7 +1,7 @@
 //! Whether a process that runs is a runner: by what it executes, not by a word in its arguments.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::command::{Run, read_program};
 
@@ -20,11 +20,14 @@ pub fn runners_in(process: &Process) -> Vec<Run> {
     let text = |word: &OsString| word.to_string_lossy().into_owned();
     // A title that was written over the arguments leaves empty ones behind.
     let arguments = process.argv.iter().skip(1).map(text).filter(|word| !word.is_empty());
-    let program = process.exe.file_name().unwrap_or_default().to_string_lossy();
+    // Of another user's process the kernel tells no more than the arguments.
+    let named = || Path::new(process.argv.first()?).file_name();
+    let program = process.exe.file_name().or_else(named).unwrap_or_default().to_string_lossy();
+    let folder = if process.folder.is_absolute() { &process.folder } else { Path::new("/") };
     match program.trim_end_matches(" (deleted)") {
         program @ ("node" | "nodejs" | "bun" | "deno") => {
             let words = [program.to_owned()].into_iter().chain(arguments).collect();
-            read_program(words, process.node_options.as_ref().map(text), &process.folder)
+            read_program(words, process.node_options.as_ref().map(text), folder)
         }
         _ => Vec::new(),
     }

@@ -19,6 +19,9 @@ const PART: u32 = 40;
 /// At most so many processes are looked at, so that no storm of them holds up a signal for long.
 const MAX_PROCESSES: usize = 1000;
 
+/// What a look may take: signals and children wait for it.
+const LIMIT: Duration = Duration::from_millis(20);
+
 /// The looks that have been and are to come.
 #[derive(Debug)]
 pub struct Looks {
@@ -55,7 +58,13 @@ impl Looks {
 
     fn look(&mut self, watch: &mut dyn Watch) -> bool {
         let mut judged = HashMap::new();
+        let began = Instant::now();
         for pid in descendants::pids(MAX_PROCESSES) {
+            if began.elapsed() > LIMIT {
+                // The rest at the next look; those that are known stay so.
+                judged.extend(self.judged.get(&pid).map(|image| (pid, *image)));
+                continue;
+            }
             let known = self.judged.get(&pid).copied();
             let Some((image, sighting)) = look_at(pid, known) else { continue };
             if sighting.is_some_and(|sighting| watch.condemns(&sighting)) {

@@ -19,7 +19,7 @@ const MAX_READS: u32 = 64;
 /// What is read of a script or of a package.json, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 /// What is read of a program's own code, where its imports stand, in bytes.
-const MAX_HEAD_BYTES: u64 = 16 * 1024;
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How many times a path is looked at.
 const MAX_LOOKS: u32 = 4096;
 /// How many entries of a folder are seen.
@@ -60,7 +60,7 @@ impl Files {
 
     /// What a program begins with.
     pub fn head(&mut self, path: &Path) -> Option<Rc<str>> {
-        self.once(path, true, |path| read_head(path, MAX_HEAD_BYTES))
+        self.once(path, true, |path| read_head(path, MAX_HEAD_BYTES as u64))
     }
 
     fn once(
@@ -168,6 +168,19 @@ impl Files {
         }
         self.looks_left -= 1;
         true
+    }
+
+    fn takes_long(&self) -> bool {
+        processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until
+    }
+
+    /// Whether all the time is over that reading may take.
+    pub fn is_over(&mut self) -> bool {
+        let takes_long = self.takes_long();
+        if takes_long {
+            self.tell("it takes too long to follow".into());
+        }
+        takes_long
     }
 
     /// Something that is not followed, said once.

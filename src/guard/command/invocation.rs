@@ -10,6 +10,9 @@ use crate::system::environment::Environment;
 /// Stands around text that only an execution would tell, in a word that holds such text.
 pub const UNKNOWN: char = '\u{fffc}';
 
+/// How long all variables may be together that commands have set, in bytes.
+const MAX_VARIABLES: usize = 1024 * 1024;
+
 /// How many characters of a command a chain shows.
 const MAX_SHOWN: usize = 160;
 
@@ -80,8 +83,8 @@ impl<'a> Invocation<'a> {
 
     /// As somebody would type it, cut where it is long.
     pub fn shown(&self) -> String {
-        let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
-        cut(&words.join(" ").replace(UNKNOWN, ""))
+        let words = self.words.iter().take(MAX_SHOWN).map(|word| quoted(&cut(word)));
+        cut(&words.collect::<Vec<_>>().join(" ").replace(UNKNOWN, ""))
     }
 
     /// The chain with this command at its end.
@@ -169,7 +172,11 @@ impl<'a> Variables<'a> {
     }
 
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        Rc::make_mut(&mut self.own).insert(name.into(), Some(value.into()));
+        let value = value.into();
+        let all: usize = self.own.values().flatten().map(String::len).sum();
+        // More than execve(2) takes.
+        let value = if all + value.len() > MAX_VARIABLES { String::new() } else { value };
+        Rc::make_mut(&mut self.own).insert(name.into(), Some(value));
     }
 
     pub fn unset(&mut self, name: &str) {

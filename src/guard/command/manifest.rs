@@ -86,15 +86,25 @@ impl Manifest {
     }
 }
 
-/// The first file that an entry of `exports` or of `imports` leads to.
+/// The first file that an entry of `exports` or of `imports` leads to: of several ways, one that is compiled.
 pub fn target(exported: &Value) -> Option<&str> {
+    let all = targets(exported, 0);
+    let is_typescript = |path: &&&str| path.ends_with("ts");
+    all.iter().find(|path| !is_typescript(path)).or(all.first()).copied()
+}
+
+fn targets(exported: &Value, depth: u32) -> Vec<&str> {
+    const MAX_DEPTH: u32 = 8;
     match exported {
-        Value::String(path) => Some(path),
-        Value::Array(all) => all.iter().find_map(target),
+        _ if depth >= MAX_DEPTH => Vec::new(),
+        Value::String(path) => vec![path],
+        Value::Array(all) => all.iter().flat_map(|one| targets(one, depth + 1)).collect(),
         Value::Object(conditions) => ["node", "import", "require", "default"]
             .iter()
-            .find_map(|condition| target(conditions.get(*condition)?)),
-        _ => None,
+            .filter_map(|condition| conditions.get(*condition))
+            .flat_map(|one| targets(one, depth + 1))
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -121,6 +121,9 @@ pub fn read(command: &[OsString], environment: &Environment, folder: &Path) -> R
             files.tell(format!("it leads to more than {MAX_COMMANDS} commands"));
             break;
         }
+        if files.is_over() {
+            break;
+        }
         let mut following = reading.take(next, &mut files);
         following.reverse();
         waiting.append(&mut following);
@@ -470,6 +473,41 @@ mod tests {
         bolero::check!().with_generator(pieces::text(OF_A_SHELL)).for_each(|text: &String| {
             let _ = by_shell(&text.replace('\0', ""));
         });
+    }
+
+    /// The control is the time: each would take minutes, or all of the memory.
+    #[test]
+    fn what_doubles_itself_or_nests_without_end_is_read_to_an_end() {
+        let began = std::time::Instant::now();
+        let doubled = "X=$X$X; ".repeat(60);
+        let values = (0..1000).map(|place| format!("export V{place}=$X; ")).collect::<Vec<_>>();
+        for text in [
+            format!("X=xxxxxxxx; {doubled} $X"),
+            format!("set -- a; {}", "set -- \"$@\" \"$@\"; ".repeat(60)),
+            format!("X=xxxxxxxx; {doubled} echo {}", "$X".repeat(50_000)),
+            format!("X=xxxxxxxx; {doubled} {} {}", values.concat(), "Y=1 foo; ".repeat(1000)),
+            "a && ".repeat(50_000) + "b",
+            "command ".repeat(15_000) + "tsx",
+            format!("B='{}'; {}", ":;".repeat(4000), "sh -c \"$B\"; ".repeat(1000)),
+            format!("node -e '{}'", "=/[".repeat(40_000)),
+            "find . ".to_owned() + &"-exec ".repeat(20_000),
+            "concurrently ".to_owned() + &"a ".repeat(50_000),
+        ] {
+            let _ = by_shell(&text);
+        }
+        for value in ["-S ${A}", "-S ${A}${A}"] {
+            let entry = format!("A={value}");
+            let _ = read_in(Path::new("/"), &[&entry], &["env", "-S", "${A}"]);
+        }
+        let yaml = format!("script: {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+        let names = (1..40).map(|n| format!("const a{n} = [a{}, a{}];", n - 1, n - 1));
+        let config =
+            format!("const a0 = [1, 1]; {} module.exports = a39", names.collect::<String>());
+        let folder = folder(&[("e.yml", &yaml), ("ecosystem.config.js", &config)]);
+        for file in ["e.yml", "ecosystem.config.js"] {
+            let _ = read_in(folder.path(), &[], &["pm2-runtime", file]);
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     }
 
     #[test]

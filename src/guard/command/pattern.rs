@@ -1,7 +1,14 @@
 //! Patterns with `*`, `?` and `[…]`, as a shell's `case` and the package managers' globs have them.
 
-/// Whether a text is of a pattern, whole. At most as many steps as both are long, multiplied.
+/// How long a pattern and a text may be, in bytes: to compare them takes as many steps as both are long,
+/// multiplied.
+const MAX_BYTES: usize = 1024;
+
+/// Whether a text is of a pattern, whole.
 pub fn matches(pattern: &str, text: &str) -> bool {
+    if pattern.len() > MAX_BYTES || text.len() > MAX_BYTES {
+        return false;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut of, mut retry) = (0, 0, None);

@@ -88,7 +88,7 @@ fn call(
     starts_others: bool,
 ) -> Option<Reference> {
     match callee {
-        "require" | "import" | "register" => {
+        "require" | "import" | "register" if is_nodes(before, callee) => {
             let (path, _) = path(arguments(behind).first()?)?;
             Some(Reference::Module(path))
         }
@@ -112,6 +112,17 @@ fn call(
             }
         }
         _ => None,
+    }
+}
+
+/// Whether a function is Node's, and not a method of the same name: `module.register()` is.
+fn is_nodes(before: &[Token], callee: &str) -> bool {
+    match before {
+        [.., of, dot] if dot.is(".") => match callee {
+            "register" => of.is("module") || of.is("Module") || of.is(")"),
+            _ => of.is("module") && callee == "require",
+        },
+        _ => true,
     }
 }
 

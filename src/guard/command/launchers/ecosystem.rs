@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 /// How deep values may stand in one another.
 const MAX_DEPTH: u32 = 16;
+/// How many values one holds that a name stands for.
+const MAX_SIZE: usize = 1000;
 /// How many tokens are read.
 const MAX_TOKENS: usize = 20_000;
 
@@ -95,7 +97,7 @@ impl Reader {
         if is_plain || name == "true" || name == "false" {
             return Value::String(name.to_owned());
         }
-        self.named.get(name).cloned().unwrap_or_default()
+        self.named.get(name).filter(|value| size(value) <= MAX_SIZE).cloned().unwrap_or_default()
     }
 
     /// No value, but what stands in its place is passed over.
@@ -209,6 +211,15 @@ fn string(code: &str, quote: char) -> (String, usize) {
         }
     }
     (text, code.len())
+}
+
+/// How many values a value holds.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(all) => 1 + all.iter().map(size).sum::<usize>(),
+        Value::Object(all) => 1 + all.values().map(size).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 #[cfg(test)]

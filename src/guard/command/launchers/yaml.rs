@@ -7,6 +7,9 @@ use crate::clean::clean;
 /// A line that says something: how far it stands from the left, and what it says.
 type Line = (usize, String);
 
+/// How deep values nest.
+const MAX_DEPTH: u32 = 16;
+
 /// Each application.
 pub fn applications(text: &str) -> Vec<Value> {
     let lines: Vec<Line> = text.lines().flat_map(split).collect();
@@ -42,7 +45,6 @@ fn split(line: &str) -> Vec<Line> {
 /// The list, the keys or the one value that begins with the first line, and how many lines it has.
 /// What stands in it stands further to the right, so that each line is looked at once a level.
 fn block(lines: &[Line], depth: u32) -> (Value, usize) {
-    const MAX_DEPTH: u32 = 16;
     let Some((column, first)) = lines.first().filter(|_| depth < MAX_DEPTH) else {
         return (Value::Null, lines.len());
     };
@@ -63,10 +65,11 @@ fn block(lines: &[Line], depth: u32) -> (Value, usize) {
         if is_list {
             list.push(block(inside, depth + 1).0);
         } else if let Some((key, value)) = pair(text) {
-            let value = if value.is_empty() { block(inside, depth + 1).0 } else { scalar(value) };
+            let value =
+                if value.is_empty() { block(inside, depth + 1).0 } else { scalar(value, depth) };
             map.insert(clean(key.trim()).to_owned(), value);
         } else {
-            return (scalar(text), at);
+            return (scalar(text, depth), at);
         }
     }
     (if is_list { Value::Array(list) } else { Value::Object(map) }, at)
@@ -81,9 +84,12 @@ fn pair(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A value in quotes or without, or a list in brackets.
-fn scalar(text: &str) -> Value {
+fn scalar(text: &str, depth: u32) -> Value {
+    if depth >= MAX_DEPTH {
+        return Value::Null;
+    }
     match text.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
-        Some(list) => list.split(',').map(|item| scalar(item.trim())).collect(),
+        Some(list) => list.split(',').map(|item| scalar(item.trim(), depth + 1)).collect(),
         None => Value::String(clean(text).to_owned()),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::reader::NodeReader;
 use super::resolve::{is_javascript, is_path, is_typescript, own_module, resolved};
-use crate::guard::command::files::join;
+use crate::guard::command::files::{MAX_HEAD_BYTES, join};
 use crate::guard::command::invocation::{Invocation, Next, Script, UNKNOWN, named_in};
 use crate::guard::command::javascript::{Reference, references};
 use crate::guard::command::manifest::{
@@ -27,6 +27,7 @@ const STARTERS: [&str; 12] =
 impl NodeReader<'_, '_, '_> {
     /// What code in this folder leads to, with so many levels of modules.
     pub fn executes(&mut self, code: &str, folder: &Path, levels: u32) {
+        let code = head_of(code);
         let references = references(code);
         let modules: Vec<&str> = references
             .iter()
@@ -42,7 +43,10 @@ impl NodeReader<'_, '_, '_> {
         if levels > 0 && code.len() <= MAX_SMALL && own().count() <= MAX_MODULES {
             own().for_each(|specifier| self.follow(specifier, folder, levels - 1));
         }
-        let typescript = own().find(|specifier| is_typescript(Path::new(specifier)));
+        let typescript = own().find(|specifier| {
+            let path = join(folder, specifier.trim_start_matches("file://"));
+            is_typescript(Path::new(specifier)) && self.files.is_file(&path)
+        });
         if let Some(specifier) = typescript.filter(|_| !self.has_runner()) {
             self.runs(Runner::StripTypes, Some(format!("import {specifier}")));
         }
@@ -61,7 +65,11 @@ impl NodeReader<'_, '_, '_> {
             return;
         }
         if Runner::of_package(specifier).is_some() || may_be_an_alias(specifier) {
-            if let Some((runner, step)) = self.runner_of(specifier, folder) {
+            // What is not there fails, as it is meant to where code tries it.
+            let is_there = find_package(package_and_subpath(specifier).0, folder, self.files)
+                .is_some()
+                || folder.ancestors().any(|above| self.files.is_file(&above.join(".pnp.cjs")));
+            if let Some((runner, step)) = self.runner_of(specifier, folder).filter(|_| is_there) {
                 self.runs(runner, Some(step));
             }
             return;
@@ -115,7 +123,7 @@ impl NodeReader<'_, '_, '_> {
             Reference::Entry(path, is_own) => {
                 let from = if *is_own { folder } else { &self.invocation.place.folder };
                 let real = self.files.real(&join(from, path));
-                if is_typescript(&real) && !self.has_runner() {
+                if is_typescript(&real) && self.files.is_file(&real) && !self.has_runner() {
                     self.runs(Runner::StripTypes, Some(path.clone()));
                 }
             }
@@ -141,6 +149,12 @@ impl NodeReader<'_, '_, '_> {
             }
         }
     }
+}
+
+/// As much of code as is read of a file, where it stands on the command line or on standard input.
+fn head_of(code: &str) -> &str {
+    let end = code.floor_char_boundary(MAX_HEAD_BYTES);
+    code.get(..end).unwrap_or(code)
 }
 
 fn may_lead_to_runner(words: &[String]) -> bool {

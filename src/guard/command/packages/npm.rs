@@ -66,7 +66,11 @@ pub fn npm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
         "explore" => {
             rest.first().map_or_else(Vec::new, |name| explored(name, given, &invocation, files))
         }
-        "install" | "i" | "ci" | "add" if !own.iter().any(|word| word == "--ignore-scripts") => {
+        "install" | "i" | "ci"
+            if rest.is_empty()
+                && !own.iter().any(|word| word == "-g")
+                && !own.iter().any(|word| word == "--ignore-scripts") =>
+        {
             installed(&invocation, files)
         }
         _ => Vec::new(),

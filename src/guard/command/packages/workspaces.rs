@@ -131,6 +131,9 @@ fn below(folders: Vec<PathBuf>, files: &mut Files) -> Vec<PathBuf> {
     let mut all = folders.clone();
     let mut level = folders;
     for _ in 0..MAX_LEVELS {
+        if files.is_over() {
+            break;
+        }
         level = level.iter().flat_map(|folder| files.folders_in(folder)).collect();
         level.retain(|folder| !folder.ends_with("node_modules"));
         all.extend(level.iter().cloned());

@@ -8,7 +8,7 @@ use super::syntax::Command;
 use crate::guard::command::invocation::UNKNOWN;
 use crate::guard::command::pattern;
 
-/// How many times the body of a loop is gone through.
+/// How many words of a `for` its body is gone through with.
 const MAX_TURNS: usize = 16;
 
 impl<'a> Evaluator<'a, '_> {

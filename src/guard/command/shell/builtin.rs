@@ -51,6 +51,7 @@ pub fn builtin(
     input: Option<&Input>,
     files: &mut Files,
 ) -> Builtin {
+    let words = behind_command(words);
     let (name, arguments) = match words.split_first() {
         Some((name, arguments)) => (name.as_str(), arguments),
         None => return Builtin::done(Status::True),
@@ -80,10 +81,6 @@ pub fn builtin(
         {
             found(arguments, state, files)
         }
-        "command" | "builtin" => {
-            let rest = arguments.iter().skip_while(|word| *word == "-p" || *word == "--");
-            builtin(&rest.cloned().collect::<Vec<_>>(), state, input, files)
-        }
         "exec" => exec(arguments),
         "eval" => Builtin::does(Does::Read {
             text: arguments.join(" "),
@@ -93,6 +90,22 @@ pub fn builtin(
         "." | "source" => read_in(arguments, state, files),
         _ => Builtin::does(Does::Execute { words: words.to_vec(), ends: false }),
     }
+}
+
+/// Without `command` and `builtin` before a command, which change nothing of what it does.
+pub fn behind_command(mut words: &[String]) -> &[String] {
+    while let [name, rest @ ..] = words
+        && (name == "command" || name == "builtin")
+        && !rest.first().is_some_and(|option| option == "-v" || option == "-V")
+    {
+        words = rest;
+        while let [option, rest @ ..] = words
+            && (option == "-p" || option == "--")
+        {
+            words = rest;
+        }
+    }
+    words
 }
 
 fn exit_status(arguments: &[String]) -> Status {

@@ -1,4 +1,4 @@
-//! A place in a shell's text, and what is not told by words.
+//! A place in a text, and how to go on from it.
 
 /// How deep quotes, substitutions and commands may nest.
 pub const MAX_DEPTH: u32 = 40;

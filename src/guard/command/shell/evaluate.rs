@@ -17,6 +17,8 @@ use crate::guard::command::invocation::{Invocation, Next, Script, UNKNOWN, cut, 
 
 /// How many commands are gone through.
 const MAX_STEPS: u32 = 4000;
+/// How many commands a shell may execute.
+const MAX_FOUND: usize = 1000;
 /// How deep functions, `eval` and files that are read in may nest.
 const MAX_NESTING: u32 = 16;
 
@@ -102,6 +104,14 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     pub fn command(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
+        // Time is asked for now and then: that is a system call.
+        if self.steps_left.is_multiple_of(64) && self.files.is_over() {
+            return Flow::Ended;
+        }
+        if self.found.len() > MAX_FOUND {
+            self.files.tell(format!("it leads to more than {MAX_FOUND} commands"));
+            return Flow::Ended;
+        }
         if self.steps_left == 0 {
             self.files.tell(format!("it has more than {MAX_STEPS} commands"));
             return Flow::Ended;
@@ -230,7 +240,7 @@ impl<'a> Evaluator<'a, '_> {
                 flow
             }
             Does::Later(text) => {
-                self.maybe_text(&text, state);
+                self.trapped(&text, state);
                 Flow::On(Status::True)
             }
             Does::Execute { words, ends } => {
@@ -240,7 +250,7 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    fn maybe_text(&mut self, text: &str, state: &State<'a>) {
+    fn trapped(&mut self, text: &str, state: &State<'a>) {
         self.captured(|evaluator| {
             evaluator.text(text, &mut state.clone());
         });

@@ -7,6 +7,9 @@ use crate::guard::command::pattern;
 
 /// How long a value may be that is changed, in bytes.
 const MAX_CUT: usize = 4096;
+/// What a word expands to at most: what is more doubles itself, and is left out.
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_FIELDS: usize = 4096;
 
 impl State<'_> {
     /// The fields that a word expands to; `substitute` tells what commands print.
@@ -99,7 +102,11 @@ impl State<'_> {
                 let change = self.text(word, substitute);
                 let (of, by) = change.split_once('/').unwrap_or((&change, ""));
                 let count = if operator == "/" { 1 } else { usize::MAX };
-                if of.is_empty() { value } else { value.replacen(of, by, count) }
+                if of.is_empty() || by.len() > MAX_CUT {
+                    value
+                } else {
+                    value.replacen(of, by, count)
+                }
             }
             ":" => part(&value, &self.text(word, substitute)),
             _ => {
@@ -144,15 +151,21 @@ fn without(value: &str, of: &str, at_begin: bool, is_longest: bool) -> String {
 struct Fields {
     all: Vec<String>,
     current: Option<String>,
+    /// How much has been added.
+    bytes: usize,
 }
 
 impl Fields {
     fn add(&mut self, text: &str) {
-        self.current.get_or_insert_default().push_str(text);
+        self.bytes += text.len();
+        if self.bytes <= MAX_BYTES {
+            self.current.get_or_insert_default().push_str(text);
+        }
     }
 
     fn add_each(&mut self, elements: &[String]) {
-        for (place, element) in elements.iter().enumerate() {
+        let room = MAX_FIELDS.saturating_sub(self.all.len());
+        for (place, element) in elements.iter().take(room).enumerate() {
             if place > 0 {
                 self.all.extend(self.current.take());
             }
@@ -163,6 +176,10 @@ impl Fields {
     /// Text whose blanks divide fields, but for those in what is unknown.
     fn split(&mut self, text: &str) {
         let mut is_unknown = false;
+        self.bytes += text.len();
+        if self.bytes > MAX_BYTES || self.all.len() > MAX_FIELDS {
+            return;
+        }
         for character in text.chars() {
             is_unknown ^= character == UNKNOWN;
             if character.is_whitespace() && !is_unknown {

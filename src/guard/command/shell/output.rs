@@ -1,5 +1,6 @@
 //! What commands print whose output a script executes, where it can be told without executing them.
 
+use super::builtin::behind_command;
 use super::state::State;
 use crate::guard::command::files::{Files, join};
 use crate::guard::command::invocation::{Input, UNKNOWN};
@@ -21,16 +22,13 @@ impl Default for Printed {
 
 /// What a command prints; `None` for one that prints nothing, an error where it can't be told.
 pub fn printed(words: &[String], state: &State, files: &mut Files) -> Option<Result<String, ()>> {
-    const SILENT: [&str; 22] = [
+    const SILENT: [&str; 21] = [
         ":", "true", "false", "test", "[", "[[", "cd", "set", "shift", "export", "readonly",
         "local", "declare", "typeset", "unset", "read", "exit", "return", "trap", "mkdir", "sleep",
-        "exec",
     ];
-    let (name, arguments) = words.split_first()?;
-    let is_command =
-        name == "command" && arguments.first().is_none_or(|word| !word.starts_with('-'));
+    let (name, arguments) = behind_command(words).split_first()?;
     // What is read in tells for itself.
-    let is_read_in = matches!(name.as_str(), "eval" | "." | "source") || is_command;
+    let is_read_in = matches!(name.as_str(), "eval" | "." | "source");
     let is_silent = SILENT.contains(&name.as_str()) || name == "exec" && arguments.is_empty();
     if is_silent || is_read_in {
         return None;

@@ -4,6 +4,9 @@ use super::cursor::{Cursor, Read, Unreadable};
 use super::lexer::{Word, is_of_name};
 use super::syntax::{Assignment, Command, Here, Redirected, Simple};
 
+/// How many commands `&&` and `||` join.
+const MAX_LINKS: u32 = 200;
+
 /// Reads commands, one after the other.
 pub struct Parser {
     pub cursor: Cursor,
@@ -106,7 +109,7 @@ impl Parser {
 
     fn and_or(&mut self) -> Read<Command> {
         let mut left = self.pipeline()?;
-        loop {
+        for _ in 0..MAX_LINKS {
             self.cursor.skip_blanks();
             let is_and = self.cursor.take("&&");
             if !is_and && !self.cursor.take("||") {
@@ -120,6 +123,7 @@ impl Parser {
                 Command::Or(Box::new(left), right)
             };
         }
+        Err(Unreadable)
     }
 
     fn pipeline(&mut self) -> Read<Command> {

@@ -11,6 +11,8 @@ pub const SEPARATOR: char = '\u{1f}';
 
 /// How long a value may be, in bytes.
 const MAX_VALUE: usize = 64 * 1024;
+/// How long all of them may be together.
+const MAX_VALUES: usize = 1024 * 1024;
 
 #[derive(Debug, Clone)]
 pub struct State<'a> {
@@ -76,7 +78,9 @@ impl State<'_> {
 
     pub fn assign(&mut self, name: &str, value: String) {
         // Nobody's start script has such a value, but one that doubles itself.
-        let value = if value.len() > MAX_VALUE { unknown("") } else { value };
+        let all: usize = self.own.values().map(String::len).sum();
+        let is_much = value.len() > MAX_VALUE || all + value.len() > MAX_VALUES;
+        let value = if is_much { unknown("") } else { value };
         if self.exports_all || self.place.variables.get(name).is_some() {
             self.place.variables.set(name, value);
         } else {

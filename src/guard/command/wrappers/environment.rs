@@ -5,11 +5,19 @@ use crate::guard::command::files::{Files, join};
 use crate::guard::command::invocation::{Invocation, Next, Place, Variables};
 use crate::guard::command::words::{behind_options, split, string_option};
 
+/// How many words of env's own are read.
+const MAX_STEPS: u32 = 1000;
+/// How many words a string of its is split into.
+const MAX_WORDS: usize = 1000;
+
 /// env(1): assignments, `-i`, `-u`, `-C` and `-S`, whose string is split into words.
 pub fn env<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
     let mut place = invocation.place.clone();
     let mut words: Vec<String> = invocation.arguments().iter().rev().cloned().collect();
-    while let Some(word) = words.pop() {
+    // A variable may hold another `-S` of itself.
+    let mut steps_left = MAX_STEPS;
+    while let Some(word) = words.pop().filter(|_| steps_left > 0) {
+        steps_left -= 1;
         let long = ["--unset", "--chdir", "--split-string"].iter().find_map(|name| {
             let value = word.strip_prefix(name)?;
             Some((name.get(2..3)?, value.strip_prefix('=').map(str::to_owned)))
@@ -56,7 +64,8 @@ fn changed(letter: &str, value: &str, place: &mut Place, words: &mut Vec<String>
         "c" => place.folder = join(&place.folder, value),
         _ => {
             let text = place.variables.expanded(value);
-            words.extend(split(&text).into_iter().rev());
+            let split = split(&text);
+            words.extend(split.into_iter().take(MAX_WORDS).rev());
         }
     }
 }

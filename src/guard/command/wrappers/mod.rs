@@ -11,6 +11,9 @@ use environment::{cross_env, env, with_file};
 use table::Before::{Dashes, Options, Word};
 use table::WRAPPERS;
 
+/// How many commands of one find are followed.
+const MAX_COMMANDS: usize = 16;
+
 /// What a wrapper of this name executes; `None` where it is none.
 pub fn wrapped<'a>(
     name: &str,
@@ -65,7 +68,11 @@ fn found<'a>(invocation: &Invocation<'a>) -> Vec<Next<'a>> {
     let words = invocation.arguments();
     let is_one = |word: &String| ["-exec", "-execdir", "-ok", "-okdir"].contains(&word.as_str());
     let each = words.iter().enumerate().filter(|(_, word)| is_one(word));
-    let each = each.filter_map(|(at, _)| Some(invocation.command(words.get(at + 1..)?.to_vec())));
+    let each = each.take(MAX_COMMANDS).filter_map(|(at, _)| {
+        let behind = words.get(at + 1..)?;
+        let end = behind.iter().position(|word| word == ";" || word == "+");
+        Some(invocation.command(behind.get(..end.unwrap_or(behind.len()))?.to_vec()))
+    });
     each.collect()
 }
 
