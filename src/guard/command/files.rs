@@ -160,27 +160,22 @@ impl Files {
     }
 
     fn may_look(&mut self) -> bool {
-        let takes_long =
-            processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until;
-        if self.looks_left == 0 || takes_long {
-            self.tell("it takes too long to follow".into());
+        if self.is_over() {
             return false;
         }
         self.looks_left -= 1;
         true
     }
 
-    fn takes_long(&self) -> bool {
-        processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until
-    }
-
-    /// Whether all the time is over that reading may take.
+    /// Whether all is over that reading may take.
     pub fn is_over(&mut self) -> bool {
-        let takes_long = self.takes_long();
-        if takes_long {
+        let takes_long =
+            processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until;
+        let is_over = takes_long || self.looks_left == 0;
+        if is_over {
             self.tell("it takes too long to follow".into());
         }
-        takes_long
+        is_over
     }
 
     /// Something that is not followed, said once.

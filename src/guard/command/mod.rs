@@ -202,7 +202,7 @@ fn by_name<'a>(
     match name {
         "node" | "nodejs" => {
             let options = NodeOptions::parse(invocation.arguments());
-            let mut found = node::node(invocation, files);
+            let mut found = node::node(invocation, &options, files);
             found.extend(packages::run_by_node(&options, invocation, files));
             Some(found)
         }

@@ -49,6 +49,14 @@ pub fn string_option<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str>
     None
 }
 
+/// What stands before `--`, and what behind it.
+pub fn halves(words: &[String]) -> (&[String], &[String]) {
+    match words.iter().position(|word| word == "--") {
+        Some(at) => (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default()),
+        None => (words, &[]),
+    }
+}
+
 /// Each value of an option that may be repeated.
 pub fn options<'w>(words: &'w [String], names: &[&str]) -> Vec<&'w str> {
     let mut found = Vec::new();

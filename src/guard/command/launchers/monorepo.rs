@@ -5,7 +5,7 @@ use crate::guard::command::invocation::{Invocation, Next};
 use crate::guard::command::manifest::Manifest;
 use crate::guard::command::packages::workspaces::{members, selected};
 use crate::guard::command::pattern;
-use crate::guard::command::words::{behind_options, operands, options, string_option};
+use crate::guard::command::words::{behind_options, halves, operands, options, string_option};
 
 /// Options whose value is a word of its own.
 const VALUES: [&str; 23] = [
@@ -162,12 +162,4 @@ fn in_folder<'a>(member: &Manifest, words: Vec<String>, invocation: &Invocation<
     let mut place = invocation.place.step(invocation.shown());
     place.folder.clone_from(&member.folder);
     Next::Command(Invocation { words, place })
-}
-
-/// What stands before `--`, and what behind it.
-fn halves(words: &[String]) -> (&[String], &[String]) {
-    match words.iter().position(|word| word == "--") {
-        Some(at) => (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default()),
-        None => (words, &[]),
-    }
 }

@@ -132,16 +132,14 @@ impl NodeReader<'_, '_, '_> {
                 let words: Vec<String> =
                     words.iter().map(|word| word.clone().unwrap_or_else(unknown)).collect();
                 if may_lead_to_runner(&words) {
-                    let mut place = self.invocation.place.clone();
-                    place.chain.clone_from(&self.chain);
+                    let place = self.place();
                     self.found.push(Next::Command(Invocation { words, place }));
                 }
             }
             Reference::Shell(text) => {
                 let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
                 if may_lead_to_runner(&words) {
-                    let mut place = self.invocation.place.clone();
-                    place.chain.clone_from(&self.chain);
+                    let place = self.place();
                     let (text, arguments) = (text.clone(), Vec::new());
                     let script = Script { text, name: "sh".into(), arguments, place };
                     self.found.push(Next::Shell(script));

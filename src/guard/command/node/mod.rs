@@ -26,9 +26,12 @@ use resolve::{is_typescript, resolved, tool_of};
 const MANAGERS: [&str; 4] = ["npm", "npx", "pnpm", "yarn"];
 
 /// What comes of a Node.
-pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> {
+pub fn node<'a>(
+    invocation: &Invocation<'a>,
+    own: &NodeOptions,
+    files: &mut Files,
+) -> Vec<Next<'a>> {
     let folder = &invocation.place.folder;
-    let own = NodeOptions::parse(invocation.arguments());
     let of_files =
         own.env_files.iter().flat_map(|path| dotenv::variables(&join(folder, path), files));
     let of_files: Vec<(String, String)> = of_files.collect();
@@ -66,9 +69,9 @@ pub fn node<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
     // A runner that is there already takes the entry, too.
     let may_strip = strips != Some(false) && !reader.has_runner();
     let has_other = !own.code.is_empty() || own.script.is_some();
-    match own.entry.filter(|entry| entry != "-") {
+    match own.entry.as_deref().filter(|entry| *entry != "-") {
         _ if has_other => {}
-        Some(entry) => reader.entry(&entry, may_strip),
+        Some(entry) => reader.entry(entry, may_strip),
         None => reader.input(may_strip),
     }
     reader.found

@@ -1,7 +1,7 @@
 //! What reading a Node has found so far, and how it has come there.
 
 use crate::guard::command::files::Files;
-use crate::guard::command::invocation::{Invocation, Next, cut, named_in};
+use crate::guard::command::invocation::{Invocation, Next, Place, cut, named_in};
 use crate::runner::Runner;
 
 pub struct NodeReader<'i, 'a, 'f> {
@@ -13,7 +13,12 @@ pub struct NodeReader<'i, 'a, 'f> {
     pub found: Vec<Next<'a>>,
 }
 
-impl NodeReader<'_, '_, '_> {
+impl<'a> NodeReader<'_, 'a, '_> {
+    /// Where what it starts is executed.
+    pub fn place(&self) -> Place<'a> {
+        Place { chain: self.chain.clone(), ..self.invocation.place.clone() }
+    }
+
     pub fn runs(&mut self, runner: Runner, step: Option<String>) {
         let chain = self.chain.iter().cloned().chain(step).collect();
         let words = self.invocation.words.clone();

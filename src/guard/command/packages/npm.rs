@@ -6,7 +6,7 @@ use super::workspaces::{members, repository, selected};
 use crate::guard::command::files::{Files, join};
 use crate::guard::command::invocation::{Invocation, Next, Place, Script};
 use crate::guard::command::manifest::{Manifest, find_package, without_version};
-use crate::guard::command::words::{behind_options, operands, options, string_option};
+use crate::guard::command::words::{behind_options, halves, operands, options, string_option};
 use crate::runner::Runner;
 
 /// npm's options whose value is a word of its own.
@@ -74,14 +74,6 @@ pub fn npm<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>> 
             installed(&invocation, files)
         }
         _ => Vec::new(),
-    }
-}
-
-/// What stands before `--`, and what behind it.
-fn halves(words: &[String]) -> (&[String], &[String]) {
-    match words.iter().position(|word| word == "--") {
-        Some(at) => (words.get(..at).unwrap_or_default(), words.get(at + 1..).unwrap_or_default()),
-        None => (words, &[]),
     }
 }
 

@@ -30,13 +30,20 @@ impl<'a> Evaluator<'a, '_> {
 
     /// What may be done or not.
     pub fn maybe(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
+        self.either_way(command, state);
+        UNKNOWN_STATUS
+    }
+
+    /// The same, and what it leads to where it is done.
+    fn either_way(&mut self, command: &Command, state: &mut State<'a>) -> Flow {
         let mut other = state.clone();
         let printed = self.printed.text.len();
-        if let Flow::On(_) = self.command(command, &mut other) {
+        let flow = self.command(command, &mut other);
+        if let Flow::On(_) = flow {
             state.merge(&other);
         }
         self.printed.is_told &= self.printed.text.len() == printed;
-        UNKNOWN_STATUS
+        flow
     }
 
     pub fn conditional(
@@ -53,14 +60,7 @@ impl<'a> Evaluator<'a, '_> {
                 Flow::On(Status::True) if is_certain => return self.command(body, state),
                 Flow::On(status) => {
                     is_certain = false;
-                    let mut other = state.clone();
-                    let printed = self.printed.text.len();
-                    let flow = self.command(body, &mut other);
-                    self.printed.is_told &= self.printed.text.len() == printed;
-                    all_end &= flow == Flow::Ended;
-                    if let Flow::On(_) = flow {
-                        state.merge(&other);
-                    }
+                    all_end &= self.either_way(body, state) == Flow::Ended;
                     if status == Status::True {
                         return if all_end { Flow::Ended } else { UNKNOWN_STATUS };
                     }
@@ -87,9 +87,7 @@ impl<'a> Evaluator<'a, '_> {
         let mut all_end = text.contains(UNKNOWN);
         for (patterns, body) in arms {
             if text.contains(UNKNOWN) {
-                let mut other = state.clone();
-                all_end &= self.command(body, &mut other) == Flow::Ended;
-                state.merge(&other);
+                all_end &= self.either_way(body, state) == Flow::Ended;
                 continue;
             }
             let mut is_of =
