@@ -10,12 +10,13 @@ use crate::system::signals::kill;
 
 /// Asks all descendants to end, but for those of a process group that has been asked already.
 pub fn end(asked: Option<Pid>) {
-    for Descendant { pid, group, is_stopped } in descendants() {
-        // A stopped process takes the first only after the second.
-        let signals = [(Signal::TERM, asked != Some(group)), (Signal::CONT, is_stopped)];
-        for (signal, _) in signals.iter().filter(|(_, is_due)| *is_due) {
-            let _: nix::Result<()> = kill(pid, signal.number());
+    for Descendant { pid, group } in descendants() {
+        if asked != Some(group) {
+            let _: nix::Result<()> = kill(pid, Signal::TERM.number());
         }
+        // A stopped process takes the first only after this one, which also takes back a stop that is
+        // on its way and that no state shows yet; to all of them, as systemd.kill(5).
+        let _: nix::Result<()> = kill(pid, Signal::CONT.number());
     }
 }
 
@@ -75,8 +76,8 @@ fn descendants() -> Vec<Descendant> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (is_stopped, parent, group) = state_parent_and_group(&stat)?;
-        let descendant = Descendant { pid: Pid::from_raw(pid), group, is_stopped };
+        let (parent, group) = parent_and_group(&stat)?;
+        let descendant = Descendant { pid: Pid::from_raw(pid), group };
         Some((pid, parent, descendant))
     });
     let processes: Vec<(i32, i32, Descendant)> = processes.collect();
@@ -92,15 +93,13 @@ struct Descendant {
     pid: Pid,
     /// Its process group's id.
     group: Pid,
-    is_stopped: bool,
 }
 
-/// The third to fifth field of /proc/PID/stat; the second can hold blanks and parentheses;
+/// The fourth and fifth field of /proc/PID/stat; the second can hold blanks and parentheses;
 /// proc_pid_stat(5).
-fn state_parent_and_group(stat: &str) -> Option<(bool, i32, Pid)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let is_stopped = fields.next()? == "T";
-    Some((is_stopped, fields.next()?.parse().ok()?, Pid::from_raw(fields.next()?.parse().ok()?)))
+fn parent_and_group(stat: &str) -> Option<(i32, Pid)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    Some((fields.next()?.parse().ok()?, Pid::from_raw(fields.next()?.parse().ok()?)))
 }
 
 /// All below an ancestor, of pairs of a process and its parent.
@@ -120,14 +119,12 @@ fn below(ancestor: i32, processes: &[(i32, i32)]) -> Vec<i32> {
 mod tests {
     use nix::unistd::Pid;
 
-    use super::{below, state_parent_and_group};
+    use super::{below, parent_and_group};
 
     #[test]
     fn the_fields_are_read_past_any_name() {
-        let read = |stat| state_parent_and_group(stat);
-        assert_eq!(read("42 (a) b (c) S 7 41 42 0"), Some((false, 7, Pid::from_raw(41))));
-        assert_eq!(read("42 (a) T 7 41 42 0"), Some((true, 7, Pid::from_raw(41))));
-        assert_eq!(read("42 (a"), None);
+        assert_eq!(parent_and_group("42 (a) b (c) S 7 41 42 0"), Some((7, Pid::from_raw(41))));
+        assert_eq!(parent_and_group("42 (a"), None);
     }
 
     #[test]

@@ -287,12 +287,14 @@ fn a_value_with_line_ends_and_escapes_in_it_forges_no_log_line() {
     let value = format!("a1b2\n{FORGED}\r{FORGED}\x1b[2J\u{85}{FORGED}\u{202e}b");
     let seal = serde_json::json!({ "gitSha": value, "buildDate": value }).to_string();
     let worker = |shim: Shim| shim.worker([fixture("worker").as_os_str(), OsStr::new("exit")]);
+    // The value stands near enough to the front to be shown whole.
+    let tsx = |shim: Shim| shim.worker(["sh", "-c", "[ -z \"$$\" ] && exec tsx; exit 0", &value]);
     let runs: [&dyn Fn(Shim) -> Shim; 7] = [
         &|shim| shim.env("GIT_SHA", &value).env("BUILD_DATE", &value),
         &|shim| shim.env("GIT_SHA", &value).env("EXPECTED_GIT_SHA", OTHER),
         &|shim| shim.env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", &value),
-        &|shim| shim.production(SHA).arguments([&value]).or_tsx(),
-        &|shim| shim.env("GIT_SHA", SHA).arguments([&value]).or_tsx(),
+        &|shim| tsx(shim.production(SHA)),
+        &|shim| tsx(shim.env("GIT_SHA", SHA)),
         &|shim| shim.env("GIT_SHA", SHA).inside(Sandbox::new().sealed(&seal)),
         &|shim| shim.env("GIT_SHA", SHA).registers(&value, format!("redis://{value}")),
     ];
