@@ -26,7 +26,8 @@ pub fn read_small(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The kernel's, or that it is no regular file.
 pub fn read_head(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Room for all of it, or it would be read in ever larger pieces.
+    let mut bytes = Vec::with_capacity(usize::try_from(max_bytes).unwrap_or_default());
     open_regular(path)?.take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -43,7 +43,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let environment = Environment::received();
-    let cli = Cli::read();
+    let cli = Cli::read(&environment);
     match &cli {
         Err(usage) => log::init(usage.log_format, LogLevel::Info),
         Ok(cli) => log::init(cli.log_format, cli.log_level),

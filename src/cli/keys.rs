@@ -7,7 +7,7 @@ use clap::Args;
 use super::value::{Value, path, text};
 use crate::registry::KeyPrefix;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Keys {
     /// What the keys in Redis begin with
     #[arg(

@@ -2,6 +2,7 @@
 
 mod expect;
 mod keys;
+mod plain;
 mod run;
 mod seal;
 mod value;
@@ -10,12 +11,15 @@ mod verify;
 #[cfg(test)]
 mod properties;
 
+use std::env;
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use crate::log::{LogFormat, LogLevel};
+use crate::system::environment::Environment;
 
 pub use expect::Expect;
 pub use keys::Keys;
@@ -24,6 +28,7 @@ pub use seal::Seal;
 pub use value::{List, list};
 pub use verify::Verify;
 
+use plain::plain;
 use value::{Value, unless_empty, word};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
@@ -73,8 +78,12 @@ impl Cli {
     ///
     /// # Errors
     /// A usage error, or help and version where they were asked for.
-    pub fn read() -> Result<Self, Usage> {
-        Self::read_or_error().map_err(|error| {
+    pub fn read(environment: &Environment) -> Result<Self, Usage> {
+        let arguments: Vec<OsString> = env::args_os().collect();
+        if let Some(plain) = plain(&arguments, environment) {
+            return Ok(plain);
+        }
+        Self::parse(arguments).map_err(|error| {
             // What could be read of it says how to tell the error.
             let matches = Self::command().ignore_errors(true).try_get_matches();
             let log_format =
@@ -83,10 +92,13 @@ impl Cli {
         })
     }
 
-    fn read_or_error() -> Result<Self, Error> {
+    // Not on the stack of a run, which has no use for it: each page of a stack costs.
+    #[cold]
+    #[inline(never)]
+    fn parse(arguments: Vec<OsString>) -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
-        let matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(|error| {
+        let matches = command.try_get_matches_from_mut(arguments).map_err(|error| {
             let is_without = error.kind() == ErrorKind::MissingRequiredArgument;
             if is_without { Error::raw(error.kind(), NO_COMMAND) } else { error }
         })?;

@@ -55,7 +55,7 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Supervision {
     /// Which processes get a forwarded signal: worker, or group for its whole process group
     #[arg(long, value_name = "SCOPE", default_value = "worker")]
@@ -104,7 +104,7 @@ pub struct Supervision {
 }
 
 // What a deployment asks for beside what the image's seal does. A doc comment would be the command's help.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Policy {
     /// always: the tsx and the unknown guard hold whatever NODE_ENV says [default: in production]
     #[arg(long, value_name = "WHEN")]

@@ -24,12 +24,13 @@ const MAX_EXECUTED: usize = 20;
 ///
 /// # Errors
 /// Standard output can't be written to.
+#[inline(never)]
 pub fn check(
     options: &cli::Check,
     environment: &Environment,
     format: LogFormat,
 ) -> anyhow::Result<Exit> {
-    signals::restore_mask();
+    signals::let_signals_end_it();
     let identity = config::identity(environment);
     let expectation = config::expectation(environment, options.policy)?;
     let code = identity.code.as_ref().map(inspect);

@@ -26,6 +26,7 @@ const COMMANDS: &str = "+multi +exec +hset +hdel +del +hgetall +time +cluster|sl
 ///
 /// # Errors
 /// Why Redis could not be asked, or what is wrong with the SHA.
+#[inline(never)]
 pub fn expect(options: &cli::Expect, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
     let git_sha = options.git_sha.as_deref().map(whole).transpose()?;

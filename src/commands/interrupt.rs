@@ -20,6 +20,6 @@ pub fn end_on_signals() -> io::Result<()> {
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always)?;
         }
     }
-    signals::restore_mask();
+    signals::let_signals_end_it();
     Ok(())
 }

@@ -16,8 +16,9 @@ use crate::system::signals;
 ///
 /// # Errors
 /// The seal can't be written, or the image is not to be sealed as the options have it.
+#[inline(never)]
 pub fn seal(options: cli::Seal) -> anyhow::Result<Exit> {
-    signals::restore_mask();
+    signals::let_signals_end_it();
     let (code, except) = (flat(options.code), flat(options.except));
     if code.is_empty() && !except.is_empty() {
         anyhow::bail!(

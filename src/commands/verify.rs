@@ -36,6 +36,7 @@ const MIN_READING: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Why there is no verdict.
+#[inline(never)]
 pub fn verify(options: &cli::Verify, environment: &Environment) -> anyhow::Result<Exit> {
     end_on_signals()?;
     let expected = expected(options, environment)?;

@@ -120,7 +120,7 @@ impl Seal {
         must_be_roots(PATH, &metadata).map_err(SealError::NotRoots)?;
         let folder = fs::metadata(FOLDER).map_err(SealError::Read)?;
         must_be_roots(FOLDER, &folder).map_err(SealError::NotRoots)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(4096);
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(SealError::TooLong);
@@ -199,9 +199,10 @@ fn make_folder() -> io::Result<()> {
 
 /// A link that leads nowhere, anywhere on the path, is a broken seal, not a missing one.
 fn is_behind_a_link(path: &str) -> bool {
-    Path::new(path)
-        .ancestors()
-        .any(|part| fs::symlink_metadata(part).is_ok() && fs::metadata(part).is_err())
+    // Whatever is above the first part that is there has been gone through to find that.
+    let mut parts = Path::new(path).ancestors();
+    let first = parts.find_map(|part| Some((part, fs::symlink_metadata(part).ok()?)));
+    first.is_some_and(|(part, found)| found.is_symlink() && fs::metadata(part).is_err())
 }
 
 #[cfg(test)]

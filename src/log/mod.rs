@@ -1,25 +1,23 @@
 //! The shim's own words: `[version]` lines or JSON objects on standard error, nothing else anywhere.
 
 mod stderr;
+mod text;
 
 use std::error::Error;
-use std::fmt;
 
 use clap::ValueEnum;
-use tracing::{Event, Level, Subscriber, error};
-use tracing_subscriber::field::MakeVisitor;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{self, DefaultFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing::subscriber::set_global_default;
+use tracing::{Level, Metadata, Subscriber, error};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry};
 
 use crate::escape::Escape;
 
 pub use stderr::let_signals_interrupt;
 
 use stderr::StandardError;
+use text::Lines;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -32,10 +30,11 @@ pub enum LogFormat {
 }
 
 /// Which log lines there are: these and the more serious ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogLevel {
     Error,
     Warn,
+    #[default]
     Info,
 }
 
@@ -51,15 +50,10 @@ impl From<LogLevel> for Level {
 
 /// Sends the events of this program, and of no library, to standard error. A panic becomes one, too.
 pub fn init(format: LogFormat, level: LogLevel) {
-    let events =
-        tracing_subscriber::fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), Level::from(level));
-    let registry = tracing_subscriber::registry().with(ours);
+    let level = Level::from(level);
     let _ = match format {
-        LogFormat::Text => registry.with(events.event_format(Prefixed)).try_init(),
-        LogFormat::Json => {
-            registry.with(events.json().flatten_event(true).with_target(false)).try_init()
-        }
+        LogFormat::Text => set_global_default(Lines(level)),
+        LogFormat::Json => set_global_default(json(level)),
     };
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -71,6 +65,17 @@ pub fn init(format: LogFormat, level: LogLevel) {
             Escape(message),
         );
     }));
+}
+
+fn json(level: Level) -> impl Subscriber + Send + Sync {
+    let events = fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
+    let ours = filter_fn(move |metadata| is_ours(metadata, level));
+    registry().with(ours).with(events.json().flatten_event(true).with_target(false))
+}
+
+/// Whether an event is this program's own, and serious enough.
+fn is_ours(metadata: &Metadata, level: Level) -> bool {
+    *metadata.level() <= level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// An error with its whole cause chain, in one line. A cause that the text already quotes, as many
@@ -86,25 +91,4 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Each line of an event's message behind `[version]`, and nothing of its other fields: the message
-/// of a text log already says them.
-struct Prefixed;
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for Prefixed {
-    fn format_event(
-        &self,
-        _: &FmtContext<S, DefaultFields>,
-        mut writer: Writer,
-        event: &Event,
-    ) -> fmt::Result {
-        let mut message = String::new();
-        let only_message = format::debug_fn(|writer, field, value| match field.name() {
-            "message" => write!(writer, "{value:?}"),
-            _ => Ok(()),
-        });
-        event.record(&mut only_message.make_visitor(Writer::new(&mut message)));
-        message.lines().try_for_each(|line| writeln!(writer, "[version] {line}"))
-    }
 }

@@ -104,12 +104,19 @@ impl Client {
     /// Registers for the first time. The version key is that of the last instance to start: a late
     /// registration writes it only where no later one has.
     ///
+    /// Tells as soon as Redis has acknowledged the instance; the index follows.
+    ///
     /// # Errors
     /// What failed within the limit.
-    pub async fn register(&self, late: bool, limit: Duration) -> Result<Renewal, ConnectionError> {
+    pub async fn register(
+        &self,
+        late: bool,
+        limit: Duration,
+        acknowledged: impl AsyncFn(),
+    ) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis: &mut Session| {
             let version = (!late).then(|| self.entry.write_version());
-            let (renewal, _) = self.report(redis, version).await?;
+            let (renewal, _) = self.report(redis, version, &acknowledged).await?;
             if late {
                 // Last on this connection: what it watches would make another transaction fail.
                 self.write_version_if_latest(redis).await?;
@@ -126,7 +133,8 @@ impl Client {
     /// What failed within the limit.
     pub async fn renew(&self, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis: &mut Session| {
-            let (renewal, replies) = self.report(redis, Some(self.entry.renew_version())).await?;
+            let version = Some(self.entry.renew_version());
+            let (renewal, replies) = self.report(redis, version, async || ()).await?;
             if replies.first().and_then(|renewed| renewed.first()) == Some(&Value::Int(0)) {
                 self.write_version_if_latest(redis).await?;
             }
@@ -141,6 +149,7 @@ impl Client {
         &self,
         redis: &mut Session,
         version: Option<Batch>,
+        acknowledged: impl AsyncFn(),
     ) -> Result<(Renewal, Vec<Vec<Value>>), ConnectionError> {
         let mut batches: Vec<Batch> = version.into_iter().collect();
         batches.extend([
@@ -154,9 +163,11 @@ impl Client {
         let mut replies = redis.all_ok(replies)?;
         let now = time_of(&time.unwrap_or_else(|| Ok(Vec::new())));
         let now = now.map_err(|error| redis.error_reply(&error))?;
+        self.clock.set(Some((now, Instant::now())));
+        self.hear_expectation(expectation);
+        acknowledged().await;
         let last_seen = replies.pop().unwrap_or_default();
         let renewal = self.write_last_seen(redis, last_seen.first(), now).await?;
-        self.hear_expectation(expectation);
         Ok((renewal, replies))
     }
 
@@ -167,7 +178,6 @@ impl Client {
         last_seen: Option<&Value>,
         now: u64,
     ) -> Result<Renewal, ConnectionError> {
-        self.clock.set(Some((now, Instant::now())));
         let mut batches = vec![self.entry.write_last_seen(now)];
         if self.life.get().registered_at.is_none() {
             // Since when is known only now.
@@ -264,8 +274,13 @@ impl Client {
         // Twice, it would be two workers' ends.
         let once = session.once(limit, async |redis: &mut Session| {
             let left = self.entry.write_left(&departure);
-            let replies = redis.send(vec![left.clone(), self.entry.delete_last_seen()]).await?;
+            let mut first = vec![left.clone(), self.entry.delete_last_seen()];
             let mut last = vec![self.entry.delete_instance()];
+            if !redis.is_of_a_cluster() {
+                // One Redis takes them in their order.
+                first.append(&mut last);
+            }
+            let replies = redis.send(first).await?;
             if redis.all_ok(replies).is_err() {
                 // What stands there is no list: it was left by a shim of before.
                 last.extend([self.entry.delete_left(), left]);

@@ -38,6 +38,13 @@ impl KeyPrefix {
     }
 }
 
+impl Default for KeyPrefix {
+    /// The document's.
+    fn default() -> Self {
+        Self("fiskai:worker".into())
+    }
+}
+
 impl FromStr for KeyPrefix {
     type Err = &'static str;
 

@@ -97,9 +97,14 @@ impl Registrar {
         self.channel.as_fd()
     }
 
-    /// How long to wait for that: the time limit, and a little for the thread to say that it is over.
+    /// How long to wait for that: the time limit, and a little for the thread to say that it is over; not at
+    /// all where there is no time for it.
     pub fn patience(&self) -> Duration {
-        self.timeout + Duration::from_millis(50)
+        if self.timeout.is_zero() {
+            Duration::ZERO
+        } else {
+            self.timeout + Duration::from_millis(50)
+        }
     }
 
     /// Hears what came of the first attempt; where it is not over, the registrar's thread is to tell.

@@ -46,6 +46,7 @@ impl Session {
                 for (one, reply) in self.send_to_node(node, here).await? {
                     match reply.as_ref().err().and_then(redirect) {
                         Some((host, port, asking)) => {
+                            self.is_of_a_cluster = true;
                             let node = self.node(node, &host, port).await?;
                             redirected.push(Pending { node, asking, ..one });
                         }

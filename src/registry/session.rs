@@ -51,6 +51,8 @@ pub struct Session {
     pub(super) is_serial: bool,
     /// Whether any reply has ever come.
     has_been_answered: bool,
+    /// Whether any reply has ever named another node.
+    pub(super) is_of_a_cluster: bool,
 }
 
 impl Session {
@@ -69,7 +71,13 @@ impl Session {
             turn: 0,
             is_serial: false,
             has_been_answered: false,
+            is_of_a_cluster: false,
         }
+    }
+
+    /// Whether different keys may be held by different nodes.
+    pub fn is_of_a_cluster(&self) -> bool {
+        self.is_of_a_cluster
     }
 
     pub fn has_been_answered(&self) -> bool {

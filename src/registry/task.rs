@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
@@ -135,21 +135,38 @@ impl Task {
 
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
     async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
-        let late = self.has_failed.get();
-        let first = self.client.register(late, self.timeout).await;
-        let report = match &first {
-            Ok(_) => self.overtaken().map_or_else(|| vec![REGISTERED], |by| drift_report(&by)),
-            // No longer than the supervisor reads at once.
-            Err(error) => {
-                [&[FAILED], causes(error).as_bytes()].concat().into_iter().take(4096).collect()
+        let reports = Mutex::new(reports);
+        // Whether the supervisor hears it.
+        let report = async |report: &[u8]| {
+            let _ = reports.lock().await.write_all(report).await;
+            !self.told.swap(true, Ordering::AcqRel)
+        };
+        let heard = Cell::new(None);
+        let acknowledged = async || {
+            if heard.get().is_none() {
+                let registered =
+                    self.overtaken().map_or_else(|| vec![REGISTERED], |by| drift_report(&by));
+                heard.set(Some(report(&registered).await));
             }
         };
-        let _ = reports.write_all(&report).await;
-        if self.told.swap(true, Ordering::AcqRel) {
-            return self.became(State::Unregistered, first);
+        // Nobody waits for one without time: it is like any other in the background.
+        let late = self.has_failed.get() || self.timeout.is_zero();
+        let limit = if self.timeout.is_zero() { BACKGROUND_LIMIT } else { self.timeout };
+        let first = self.client.register(late, limit, acknowledged).await;
+        match (heard.get(), first) {
+            (Some(true), Ok(_)) => State::Registered,
+            (Some(true), first) => self.became(State::Registered, first),
+            (None, Err(error)) => {
+                // No longer than the supervisor reads at once.
+                let why = [&[FAILED], causes(&error).as_bytes()].concat();
+                if !report(why.get(..4096).unwrap_or(&why)).await {
+                    return self.became(State::Unregistered, Err(error));
+                }
+                self.has_failed.set(true);
+                State::Unregistered
+            }
+            (_, first) => self.became(State::Unregistered, first),
         }
-        self.has_failed.set(first.is_err());
-        if first.is_ok() { State::Registered } else { State::Unregistered }
     }
 
     /// One heartbeat after the other; while they don't get through, with growing pauses in between,
@@ -168,7 +185,7 @@ impl Task {
             }
             let attempt = match *state {
                 State::Unregistered => {
-                    self.client.register(self.has_failed.get(), BACKGROUND_LIMIT).await
+                    self.client.register(self.has_failed.get(), BACKGROUND_LIMIT, async || ()).await
                 }
                 State::Registered | State::Lost => self.client.renew(BACKGROUND_LIMIT).await,
             };

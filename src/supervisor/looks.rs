@@ -1,6 +1,6 @@
 //! The looks at what the worker becomes and starts, while it is young: when, and at which processes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -29,7 +29,7 @@ pub struct Looks {
     duration: Duration,
     next: Option<Instant>,
     /// What each process executed when it was last judged.
-    judged: HashMap<Pid, Image>,
+    judged: BTreeMap<Pid, Image>,
 }
 
 impl Looks {
@@ -37,7 +37,7 @@ impl Looks {
     pub fn new(duration: Duration) -> Self {
         let start = Instant::now();
         let next = next_look(Duration::ZERO, duration).map(|after| start + after);
-        Self { start, duration, next, judged: HashMap::new() }
+        Self { start, duration, next, judged: BTreeMap::new() }
     }
 
     /// When the next one is due; `None` when there is none any more.
@@ -57,7 +57,7 @@ impl Looks {
     }
 
     fn look(&mut self, watch: &mut dyn Watch) -> bool {
-        let mut judged = HashMap::new();
+        let mut judged = BTreeMap::new();
         let began = Instant::now();
         for pid in descendants::pids(MAX_PROCESSES) {
             if began.elapsed() > LIMIT {

@@ -56,7 +56,7 @@ impl Supervisor {
     /// A supervisor that reads every signal the shim has received since its first instruction, and to
     /// which orphans go.
     pub fn new(options: Supervision, signals: Signals) -> Self {
-        if std::process::id() != 1
+        if !signals.is_of_pid_1()
             && let Err(error) = nix::sys::prctl::set_child_subreaper(true)
         {
             warn!(
@@ -265,7 +265,7 @@ impl Supervisor {
         }
         worker.forward(forwarded, scope);
         self.last_forwarded = Some(forwarded);
-        if signal.suspends() && !by_kernel && std::process::id() != 1 {
+        if signal.suspends() && !by_kernel && !self.signals.is_of_pid_1() {
             // As the worker would have been in the shim's place. The kernel lets no PID 1 stop; and a
             // SIGCONT that waits already would be lost with it (signal(7)).
             if !is_pending(Signal::CONT.number()) {

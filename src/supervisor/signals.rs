@@ -3,24 +3,24 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use nix::libc::SI_KERNEL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::Pid;
 
 use super::signal::Signal;
-use crate::system::signals::{AllBlocked, block_all, descriptor};
+use crate::system::signals::{AllBlocked, block_all, descriptor, take};
 
 /// The signals that wait. All are blocked from the shim's first instruction on and read from here:
 /// none can interrupt, none is lost but what the kernel itself merges, and real-time ones stay in
-/// order.
+/// order. The descriptor is for waiting for something else at the same time.
 ///
-/// A signalfd, and not signal-hook's iterator: that one merges real-time signals, sorts them by number,
+/// sigtimedwait(2), and not signal-hook's iterator: that one merges real-time signals, sorts them by number,
 /// can't have those that libc keeps for itself, and its handlers would come too late for PID 1.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
     blocked: AllBlocked,
-    own_pid: u32,
+    own_pid: Pid,
 }
 
 /// A signal that was read.
@@ -46,7 +46,12 @@ impl Signals {
     /// The kernel's, when it grants no descriptor for them.
     pub fn since_entry() -> nix::Result<Self> {
         let blocked = block_all();
-        Ok(Self { fd: descriptor(&blocked)?, blocked, own_pid: std::process::id() })
+        Ok(Self { fd: descriptor(&blocked)?, blocked, own_pid: Pid::this() })
+    }
+
+    /// Whether they are those of PID 1.
+    pub fn is_of_pid_1(&self) -> bool {
+        self.own_pid == Pid::from_raw(1)
     }
 
     /// That none of them can interrupt the thread that reads them.
@@ -65,17 +70,11 @@ impl Signals {
     /// SIGPIPE or SIGSEGV that another process sends is a signal like any other.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
         loop {
-            // Without a deadline the read itself sleeps: one system call and not two for each signal.
-            if deadline.is_some() && self.wait(None, deadline) == Wake::TimedOut {
-                return None;
-            }
-            match self.fd.read_signal() {
-                Ok(Some(info)) if info.ssi_pid == self.own_pid => {}
-                Ok(Some(info)) => {
-                    let signal = i32::try_from(info.ssi_signo).ok().and_then(Signal::new)?;
-                    return Some(Received { signal, by_kernel: info.ssi_code == SI_KERNEL });
-                }
-                Ok(None) | Err(_) => {}
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let sent = take(&self.blocked, left)?;
+            if sent.by != Some(self.own_pid) {
+                let signal = Signal::new(sent.signal)?;
+                return Some(Received { signal, by_kernel: sent.by_kernel });
             }
         }
     }

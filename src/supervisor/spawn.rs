@@ -203,8 +203,9 @@ fn is_text(path: &CStr) -> bool {
 /// Variables by which a service manager tells a process that it is meant: sd_listen_fds(3),
 /// sd_watchdog_enabled(3). Where they name the shim, they are to name the worker.
 fn naming_the_shim(environment: &Environment) -> Vec<&'static str> {
-    let own = std::process::id().to_string();
-    let is_own = |name: &&str| environment.get(name).is_some_and(|pid| *pid == *own);
+    let is_own = |name: &&str| {
+        environment.get(name).is_some_and(|pid| *pid == *std::process::id().to_string())
+    };
     ["LISTEN_PID", "WATCHDOG_PID"].into_iter().filter(is_own).collect()
 }
 

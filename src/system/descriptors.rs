@@ -1,9 +1,13 @@
 //! Descriptors: those that came through the shim's own execve(2), and a write that never waits.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
+
+/// Where the kernel shows the open descriptors; proc(5).
+const FOLDER: &CStr = c"/proc/self/fd";
 
 /// Closes every inherited descriptor but the standard streams: the worker has its own by now, and
 /// with a copy left here, the reader of a pipe would not see that the worker has closed it.
@@ -13,12 +17,9 @@ use nix::libc::{self, c_int, c_long};
 /// # Safety
 /// Nothing in the program may use a descriptor that does not close on exec, other than 0 to 2.
 pub unsafe fn close_inherited() {
-    let open = std::fs::read_dir("/proc/self/fd").map(|entries| {
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-    });
     // In a root without /proc the default limit of open files has to do; getrlimit(2).
-    let descriptors: Vec<c_int> = open.unwrap_or_else(|_| (3..1024).collect());
-    for fd in descriptors.into_iter().filter(|fd| *fd > 2) {
+    let open = open_descriptors().unwrap_or_else(|| (3..1024).collect());
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
         // SAFETY: as this function's own.
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) == 0 {
@@ -26,6 +27,45 @@ pub unsafe fn close_inherited() {
             }
         }
     }
+}
+
+/// The numbers of all open descriptors, or `None` where /proc does not show them; getdents64(2).
+///
+/// The raw calls: readdir(3) lays out more memory than all the rest of supervision.
+fn open_descriptors() -> Option<Vec<c_int>> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a constant path.
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, FOLDER.as_ptr(), flags) };
+    let fd = c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: it was opened just now, and nobody else has it.
+    let _folder = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut found = Vec::new();
+    let mut entries = [0_u8; 1024];
+    loop {
+        let room = entries.len();
+        // SAFETY: the kernel writes no more than there is room for.
+        let read = unsafe { libc::syscall(libc::SYS_getdents64, fd, entries.as_mut_ptr(), room) };
+        match entries.get(..usize::try_from(read).ok()?)? {
+            [] => return Some(found),
+            read => found.extend(names(read).filter_map(number).filter(|other| *other != fd)),
+        }
+    }
+}
+
+/// The names of directory entries as the kernel writes them, each behind its length; getdents64(2).
+fn names(mut entries: &[u8]) -> impl Iterator<Item = &CStr> {
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    std::iter::from_fn(move || {
+        let length = u16::from_ne_bytes(*entries.get(LENGTH..)?.first_chunk()?);
+        let (entry, rest) = entries.split_at_checked(length.into())?;
+        entries = rest;
+        CStr::from_bytes_until_nul(entry.get(NAME..)?).ok()
+    })
+}
+
+fn number(name: &CStr) -> Option<c_int> {
+    name.to_str().ok()?.parse().ok()
 }
 
 /// Writes what there is room for, whatever the descriptor's own flags say; pwritev2(2) with RWF_NOWAIT.
@@ -57,12 +97,11 @@ pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize>
 /// root that has none; or a socket of the shim's would become descriptor 0, 1 or 2. The placeholder
 /// can be neither read nor written and closes itself when the worker is executed.
 pub(super) fn occupy_closed_standard_streams() {
-    for fd in 0..=2 {
-        // SAFETY: a constant path, and open(2) takes the lowest free descriptor, which is fd.
-        unsafe {
-            if libc::fcntl(fd, libc::F_GETFD) == -1 {
-                libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            }
-        }
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: the places are valid, and so many.
+    unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) };
+    for _ in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+        // SAFETY: a constant path. open(2) takes the lowest free descriptor, which is the next of them.
+        unsafe { libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     }
 }

@@ -1,11 +1,12 @@
 //! The environment as the kernel handed it over.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-/// `NAME=value` entries, byte for byte.
+/// `NAME=value` entries, byte for byte. Those that the shim was started with are not copied.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(Vec<CString>);
+pub struct Environment(Vec<Cow<'static, CStr>>);
 
 impl Environment {
     /// What the shim was started with, entries without `=` included; environ(7).
@@ -13,12 +14,12 @@ impl Environment {
         unsafe extern "C" {
             static environ: *const *const c_char;
         }
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(64);
         // SAFETY: a null-terminated array of C strings that nothing in this program changes.
         unsafe {
             let mut entry = environ;
             while !entry.is_null() && !(*entry).is_null() {
-                entries.push(CStr::from_ptr(*entry).to_owned());
+                entries.push(Cow::Borrowed(CStr::from_ptr(*entry)));
                 entry = entry.add(1);
             }
         }
@@ -30,26 +31,31 @@ impl Environment {
         self.0.iter().find_map(|entry| value_of(entry, name)).map(OsStr::from_bytes)
     }
 
+    /// Whether there is an entry that begins so.
+    pub fn has_any(&self, beginning: &str) -> bool {
+        self.0.iter().any(|entry| entry.to_bytes().starts_with(beginning.as_bytes()))
+    }
+
     /// Sets a variable, in the place of all that have this name.
     pub fn set(&mut self, name: &str, value: &str) {
         // A C string holds no NUL byte, and an environment no other strings.
         let entry = format!("{name}={}", value.replace('\0', ""));
         self.0.retain(|entry| value_of(entry, name).is_none());
-        self.0.extend(CString::new(entry));
+        self.0.extend(CString::new(entry).map(Cow::Owned));
     }
 
     /// All entries, for execve(2).
-    pub fn entries(&self) -> &[CString] {
+    pub fn entries(&self) -> &[Cow<'static, CStr>] {
         &self.0
     }
 }
 
 impl FromIterator<CString> for Environment {
     fn from_iter<I: IntoIterator<Item = CString>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
+        Self(entries.into_iter().map(Cow::Owned).collect())
     }
 }
 
-fn value_of<'a>(entry: &'a CString, name: &str) -> Option<&'a [u8]> {
-    entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+fn value_of<'a>(entry: &'a CStr, name: &str) -> Option<&'a [u8]> {
+    entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }

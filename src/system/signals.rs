@@ -2,36 +2,51 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
-/// The highest signal number, `SIGRTMAX` of signal(7).
-const LAST_SIGNAL: c_int = 64;
+/// The signals whose dispositions change in this program: the shim's own doing (SIGCHLD, SIGSEGV, SIGBUS),
+/// that of Rust's runtime (SIGPIPE), or of libc, which keeps the last three for itself.
+const CHANGED: [c_int; 7] = [libc::SIGCHLD, libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS, 32, 33, 34];
 
-const ALL_SIGNALS: u64 = u64::MAX;
+static ALL_SIGNALS: u64 = u64::MAX;
 
-/// What the shim was started with: bit s-1 stands for signal s.
+/// What the shim was started with: bit s-1 stands for signal s. Of those ignored only the changed ones.
 static IGNORED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
 static BLOCKED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
 
 /// Remembers which signals the shim was started with ignored or blocked, and blocks all of them.
 pub(super) fn take_over() {
     BLOCKED_ON_ENTRY.store(set_mask(ALL_SIGNALS), Ordering::Relaxed);
-    let ignored = (1..=LAST_SIGNAL)
-        .filter(|signal| is_ignored(*signal))
-        .fold(0, |set, signal| set | bit(signal));
+    let before = CHANGED.map(|signal| match signal {
+        // While it is ignored, the kernel reaps and no status is ever to be had.
+        libc::SIGCHLD => set_disposition(signal, libc::SIG_DFL),
+        // Rust's runtime finds them taken and makes no second stack for a handler that would tell of an
+        // overflow: a tenth of a start. A fault of the shim's own ends it all the same (signal(7)).
+        libc::SIGSEGV | libc::SIGBUS => set_disposition(signal, libc::SIG_IGN),
+        _ => disposition(signal),
+    });
+    let ignored = CHANGED
+        .into_iter()
+        .zip(before)
+        .filter(|(_, before)| *before == libc::SIG_IGN)
+        .fold(0, |set, (signal, _)| set | bit(signal));
     IGNORED_ON_ENTRY.store(ignored, Ordering::Relaxed);
-    // While SIGCHLD is ignored, the kernel reaps and no status is ever to be had.
-    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
 }
 
 /// Whether the shim was started with this signal ignored.
 pub fn ignored_on_entry(signal: c_int) -> bool {
-    IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(signal) != 0
+    if CHANGED.contains(&signal) {
+        IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(signal) != 0
+    } else {
+        disposition(signal) == libc::SIG_IGN
+    }
 }
 
 /// The signals that the shim was started with blocked: bit s-1 stands for signal s.
@@ -40,7 +55,9 @@ pub fn blocked_on_entry() -> u64 {
 }
 
 /// Lets signals end the process again, for the commands that supervise nothing.
-pub fn restore_mask() {
+pub fn let_signals_end_it() {
+    restore(libc::SIGSEGV);
+    restore(libc::SIGBUS);
     set_mask(blocked_on_entry());
 }
 
@@ -56,7 +73,57 @@ pub fn block_all() -> AllBlocked {
     AllBlocked(PhantomData)
 }
 
-/// A descriptor that yields every signal that waits, real-time ones in order; signalfd(2).
+/// A signal that was taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    pub signal: c_int,
+    /// The kernel sent it and no process did; sigaction(2).
+    pub by_kernel: bool,
+    /// The process that sent it on purpose.
+    pub by: Option<Pid>,
+}
+
+/// Takes the next signal that waits, real-time ones in order, or waits for one, at most this long; `None`
+/// when time ran out. rt_sigtimedwait(2).
+pub fn take(_: &AllBlocked, limit: Option<Duration>) -> Option<Sent> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    let mut left = limit;
+    loop {
+        let timeout = left.map(TimeSpec::from_duration);
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout.as_ref());
+        // SAFETY: all zeroes are a valid siginfo_t.
+        let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+        // SAFETY: all places are valid and as large as the kernel takes them for.
+        let signal = Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const ALL_SIGNALS,
+                &raw mut info,
+                timeout,
+                size_of::<u64>(),
+            )
+        });
+        match signal {
+            Ok(_) => {
+                let by_process = [libc::SI_USER, libc::SI_TKILL, libc::SI_QUEUE];
+                let by = by_process.contains(&info.si_code).then(|| {
+                    // SAFETY: who sends one on purpose leaves its pid.
+                    Pid::from_raw(unsafe { info.si_pid() })
+                });
+                let by_kernel = info.si_code == libc::SI_KERNEL;
+                return Some(Sent { signal: info.si_signo, by_kernel, by });
+            }
+            Err(Errno::EAGAIN) => return None,
+            // After a stop, or where an emulator's own signal has come.
+            Err(_) => {
+                let now = Instant::now();
+                left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            }
+        }
+    }
+}
+
+/// A descriptor that is readable while a signal waits; signalfd(2).
 ///
 /// # Errors
 /// The kernel's, when it grants none.
@@ -96,36 +163,36 @@ pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
-/// Gives each signal the disposition that the shim was started with: it undoes what was changed above,
-/// by Rust's runtime (SIGPIPE), and whatever a handler of libc's has taken the place of; and it takes
-/// back the handlers of Rust's runtime (SIGSEGV, SIGBUS) and of libc (32 to 34), which execve(2) would
+/// Gives each signal the disposition that the shim was started with. A handler of libc's execve(2) would
 /// take back as well, but only after the mask is open.
 ///
 /// System calls alone, so that it can be called between clone(2) and execve(2).
 pub(super) fn restore_dispositions() {
-    const CHANGED: [c_int; 7] =
-        [libc::SIGCHLD, libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS, 32, 33, 34];
-    for signal in 1..=LAST_SIGNAL {
-        if ignored_on_entry(signal) {
-            set_disposition(signal, libc::SIG_IGN);
-        } else if CHANGED.contains(&signal) {
-            set_disposition(signal, libc::SIG_DFL);
-        }
-    }
+    CHANGED.into_iter().for_each(restore);
 }
 
-fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
+fn restore(changed: c_int) {
+    let is_ignored = IGNORED_ON_ENTRY.load(Ordering::Relaxed) & bit(changed) != 0;
+    set_disposition(changed, if is_ignored { libc::SIG_IGN } else { libc::SIG_DFL });
+}
+
+/// Sets a disposition, `SIG_DFL` or `SIG_IGN`, and returns the one before.
+fn set_disposition(signal: c_int, disposition: libc::sighandler_t) -> libc::sighandler_t {
     let action = KernelSigaction { disposition, rest: [0; 7] };
-    // SAFETY: no handler is installed, only a constant, and the kernel reads no more than this.
+    sigaction(signal, &raw const action)
+}
+
+fn disposition(signal: c_int) -> libc::sighandler_t {
+    sigaction(signal, std::ptr::null())
+}
+
+fn sigaction(signal: c_int, action: *const KernelSigaction) -> libc::sighandler_t {
+    let mut before = KernelSigaction { disposition: libc::SIG_DFL, rest: [0; 7] };
+    // SAFETY: no handler is installed, only a constant; the kernel reads and writes no more than this.
     unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            signal,
-            &raw const action,
-            std::ptr::null_mut::<KernelSigaction>(),
-            size_of::<u64>(),
-        );
+        libc::syscall(libc::SYS_rt_sigaction, signal, action, &raw mut before, size_of::<u64>());
     }
+    before.disposition
 }
 
 /// Sets the calling thread's mask to exactly this set and returns the one before; sigprocmask(2).
@@ -142,21 +209,6 @@ pub(super) fn set_mask(set: u64) -> u64 {
         );
     }
     before
-}
-
-fn is_ignored(signal: c_int) -> bool {
-    let mut action = KernelSigaction { disposition: libc::SIG_DFL, rest: [0; 7] };
-    // SAFETY: nothing is set, and the answer fits.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            signal,
-            std::ptr::null::<KernelSigaction>(),
-            &raw mut action,
-            size_of::<u64>(),
-        )
-    };
-    result == 0 && action.disposition == libc::SIG_IGN
 }
 
 /// The kernel's struct sigaction begins with the handler; its length differs by architecture and is

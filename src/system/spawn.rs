@@ -1,6 +1,7 @@
 //! From a program's paths to a child that executes it.
 
-use std::ffi::{CString, c_char};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_char};
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -12,12 +13,15 @@ use nix::unistd::Pid;
 use super::children;
 use super::signals::{AllBlocked, restore_dispositions, set_mask};
 
+/// Far more than the few calls between clone(2) and execve(2) need.
+const STACK_BYTES: usize = 16 * 1024;
+
 /// A program to start: the paths to try in order, what it is given, and where it starts.
 #[derive(Debug)]
 pub struct Program<'a> {
     pub paths: &'a [CString],
     pub arguments: &'a [CString],
-    pub environment: &'a [CString],
+    pub environment: &'a [Cow<'static, CStr>],
     /// Whether it starts in a process group of its own; setpgid(2).
     pub own_group: bool,
     /// The terminal whose foreground its process group takes; tcsetpgrp(3).
@@ -56,7 +60,7 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
     let mut entries: Vec<Vec<u8>> =
         program.pid_variables.iter().map(|name| pid_entry(name)).collect();
     let pids: Vec<*mut u8> = entries.iter_mut().map(Vec::as_mut_ptr).collect();
-    let entry = |entry: &CString| {
+    let entry = |entry: &Cow<'static, CStr>| {
         let of = program.pid_variables.iter().position(|name| is_entry_of(entry, name));
         let pid = of.and_then(|of| pids.get(of)).map(|pid| pid.cast_const().cast());
         pid.unwrap_or(entry.as_ptr())
@@ -80,12 +84,15 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
     };
     // SAFETY: this is the child, and the parent stands still.
     let child = Box::new(move || unsafe { task.run() });
-    let mut stack = vec![0_u8; 16 * 1024];
+    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
+    // SAFETY: so many bytes are there. Nothing reads what they were, and only the pages are touched that
+    // the child needs.
+    let stack = unsafe { std::slice::from_raw_parts_mut(stack.as_mut_ptr(), STACK_BYTES) };
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the stack is large enough for the few calls of the task and outlives the child's use of
     // it, since the parent is suspended until the child has executed or exited.
-    let pid = unsafe { clone(child, &mut stack, flags, Some(libc::SIGCHLD)) }
-        .map_err(SpawnErrno::Fork)?;
+    let pid =
+        unsafe { clone(child, stack, flags, Some(libc::SIGCHLD)) }.map_err(SpawnErrno::Fork)?;
     drop(writer);
     // SAFETY: written, if at all, by the child before the parent went on.
     let failure = match unsafe { std::ptr::read_volatile(&raw const seen) } {
@@ -210,8 +217,8 @@ fn pid_entry(name: &str) -> Vec<u8> {
     entry
 }
 
-fn is_entry_of(entry: &CString, name: &str) -> bool {
-    let rest = entry.as_bytes().strip_prefix(name.as_bytes());
+fn is_entry_of(entry: &CStr, name: &str) -> bool {
+    let rest = entry.to_bytes().strip_prefix(name.as_bytes());
     rest.is_some_and(|rest| rest.starts_with(b"="))
 }
 

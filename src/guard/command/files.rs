@@ -1,13 +1,15 @@
 //! The one way to files that the reader of commands has: bounded in number, size and time.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::libc::O_PATH;
 use nix::time::ClockId;
 
 use super::pattern;
@@ -20,6 +22,8 @@ const MAX_READS: u32 = 64;
 const MAX_BYTES: u64 = 256 * 1024;
 /// What is read of a program's own code, where its imports stand, in bytes.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// What the kernel reads of a program to tell what it is, in bytes: BINPRM_BUF_SIZE of execve(2).
+const MAX_BEGINNING_BYTES: u64 = 256;
 /// How many times a path is looked at.
 const MAX_LOOKS: u32 = 4096;
 /// How many entries of a folder are seen.
@@ -29,14 +33,23 @@ const LIMIT: Duration = Duration::from_millis(50);
 /// What all of it may take where it is storage that is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How much of a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    All,
+    Head,
+    Beginning,
+}
+
 #[derive(Debug)]
 pub struct Files {
     reads_left: u32,
     looks_left: u32,
-    /// When it began, by this thread's time.
-    began: Duration,
-    until: Instant,
-    read: HashMap<(PathBuf, bool), Option<Rc<str>>>,
+    /// When it began, by the clock and by this thread's time.
+    began: Instant,
+    processor_time: Duration,
+    read: BTreeMap<(PathBuf, Part), Option<Rc<str>>>,
+    real: BTreeMap<PathBuf, PathBuf>,
     /// What could not be read, as sentences.
     pub unread: Vec<String>,
 }
@@ -46,45 +59,52 @@ impl Files {
         Self {
             reads_left: MAX_READS,
             looks_left: MAX_LOOKS,
-            began: processor_time(),
-            until: Instant::now() + PATIENCE,
-            read: HashMap::new(),
+            began: Instant::now(),
+            processor_time: processor_time(),
+            read: BTreeMap::new(),
+            real: BTreeMap::new(),
             unread: Vec::new(),
         }
     }
 
     /// All of a script or of a package.json; `None` for what is no such file, or can't be read.
     pub fn text(&mut self, path: &Path) -> Option<Rc<str>> {
-        self.once(path, false, |path| read_small(path, MAX_BYTES))
+        self.once(path, Part::All)
     }
 
     /// What a program begins with.
     pub fn head(&mut self, path: &Path) -> Option<Rc<str>> {
-        self.once(path, true, |path| read_head(path, MAX_HEAD_BYTES as u64))
+        self.once(path, Part::Head)
     }
 
-    fn once(
-        &mut self,
-        path: &Path,
-        is_head: bool,
-        read: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
-    ) -> Option<Rc<str>> {
-        let key = (path.to_owned(), is_head);
+    /// What the kernel tells a program by.
+    pub fn beginning(&mut self, path: &Path) -> Option<Rc<str>> {
+        self.once(path, Part::Beginning)
+    }
+
+    fn once(&mut self, path: &Path, part: Part) -> Option<Rc<str>> {
+        let key = (path.to_owned(), part);
         if let Some(known) = self.read.get(&key) {
             return known.clone();
         }
         if !self.may_look() {
             return None;
         }
-        let found = if !path.exists() {
-            None
-        } else if self.reads_left == 0 {
+        let found = if self.reads_left == 0 {
             self.tell(format!("more than {MAX_READS} files belong to it"));
             None
         } else {
-            self.reads_left -= 1;
-            match read(path) {
-                Ok(bytes) => Some(Rc::from(String::from_utf8_lossy(&bytes))),
+            let read = match part {
+                Part::All => read_small(path, MAX_BYTES),
+                Part::Head => read_head(path, MAX_HEAD_BYTES as u64),
+                Part::Beginning => read_head(path, MAX_BEGINNING_BYTES),
+            };
+            match read {
+                Ok(bytes) => {
+                    self.reads_left -= 1;
+                    Some(Rc::from(String::from_utf8_lossy(&bytes)))
+                }
+                Err(error) if is_missing(&error) => None,
                 Err(error) => {
                     self.tell(format!("{} can't be read: {error}", shown(path)));
                     None
@@ -143,8 +163,14 @@ impl Files {
 
     /// Where a path leads, all links followed; the path itself where it leads nowhere.
     pub fn real(&mut self, path: &Path) -> PathBuf {
-        let real = self.may_look().then(|| path.canonicalize().ok()).flatten();
-        real.unwrap_or_else(|| path.to_owned())
+        if let Some(known) = self.real.get(path) {
+            return known.clone();
+        }
+        let real = self.may_look().then(|| real_path(path).ok()).flatten();
+        let Some(real) = real else { return path.to_owned() };
+        self.real.insert(path.to_owned(), real.clone());
+        self.real.insert(real.clone(), real.clone());
+        real
     }
 
     /// The folders in a folder, sorted.
@@ -169,8 +195,10 @@ impl Files {
 
     /// Whether all is over that reading may take.
     pub fn is_over(&mut self) -> bool {
-        let takes_long =
-            processor_time().saturating_sub(self.began) >= LIMIT || Instant::now() >= self.until;
+        let elapsed = self.began.elapsed();
+        // The processor's time is a system call, and never more than has passed.
+        let takes_long = elapsed >= PATIENCE
+            || elapsed >= LIMIT && processor_time().saturating_sub(self.processor_time) >= LIMIT;
         let is_over = takes_long || self.looks_left == 0;
         if is_over {
             self.tell("it takes too long to follow".into());
@@ -184,6 +212,18 @@ impl Files {
             self.unread.push(what);
         }
     }
+}
+
+/// Where a path leads: the kernel's own word, for which libc's realpath(3) would ask about each part.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let opened = OpenOptions::new().read(true).custom_flags(O_PATH).open(path)?;
+    let link = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    // In a root without /proc, or of what is outside of the root.
+    link.ok().filter(|real| real.is_absolute()).map_or_else(|| path.canonicalize(), Ok)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What this thread has taken of the processor's time; clock_gettime(2).

@@ -39,8 +39,8 @@ pub fn program<'a>(
         let place = invocation.place.step(invocation.shown());
         return vec![Next::Command(Invocation { words, place })];
     }
-    let Some(head) = files.head(&path) else { return Vec::new() };
-    script(&path, &head, invocation)
+    let Some(beginning) = files.beginning(&path) else { return Vec::new() };
+    script(&path, &beginning, invocation)
 }
 
 /// Whether a file belongs to an installed package, which is then no runner's.
@@ -50,14 +50,14 @@ fn is_of_a_package(path: &Path) -> bool {
 }
 
 /// A script by its first line; execve(2).
-fn script<'a>(path: &Path, head: &str, invocation: &Invocation<'a>) -> Vec<Next<'a>> {
+fn script<'a>(path: &Path, beginning: &str, invocation: &Invocation<'a>) -> Vec<Next<'a>> {
     let place = invocation.place.step(invocation.shown());
     let with = |mut words: Vec<String>| {
         words.push(path.display().to_string());
         words.extend(invocation.arguments().iter().cloned());
         vec![Next::Command(Invocation { words, place: place.clone() })]
     };
-    if let Some(line) = head.strip_prefix("#!") {
+    if let Some(line) = beginning.strip_prefix("#!") {
         let line = line.lines().next().unwrap_or_default().trim();
         // The kernel gives all behind the interpreter as one word.
         let (interpreter, option) = line.split_once([' ', '\t']).unwrap_or((line, ""));
@@ -71,7 +71,7 @@ fn script<'a>(path: &Path, head: &str, invocation: &Invocation<'a>) -> Vec<Next<
         return with(words);
     }
     // What the kernel can't execute, execvp(3) gives to the shell.
-    if head.contains('\0') || head.starts_with("\u{7f}ELF") {
+    if beginning.contains('\0') || beginning.starts_with("\u{7f}ELF") {
         return Vec::new();
     }
     with(vec!["sh".into()])

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Writes .cargo/start.ld, which puts the functions of a start side by side in the binary.
+
+    benches/start-order.py BINARY
+
+BINARY is a release build with its symbols (CARGO_PROFILE_RELEASE_STRIP=none), of musl or of glibc. What it
+calls at a start, unregistered and then registered, is what valgrind sees. The kernel maps a program by
+pages: of functions that are spread all over it, a start would touch three times as many.
+
+Symbols have hashes in them that differ from one compiler to the next, so that the names in them, in their
+order, have to do. What matches no function is without effect.
+"""
+
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "NODE_ENV": "production", "GIT_SHA": SHA, "EXPECTED_GIT_SHA": SHA}
+OUTPUT = Path(__file__).resolve().parent.parent / ".cargo" / "start.ld"
+HEAD = """\
+/* The functions of a start, side by side: written by benches/start-order.py. */
+SECTIONS {
+    .text.start : {
+"""
+TAIL = """\
+    }
+}
+INSERT BEFORE .text;
+"""
+
+
+@contextmanager
+def redis():
+    """A Redis of its own, as a URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--save", "", "--daemonize", "no"]
+    with subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, text=True) as server:
+        for line in server.stdout:
+            if "Ready to accept" in line:
+                break
+        yield f"redis://127.0.0.1:{port}"
+        server.terminate()
+
+
+def called(binary, more, *worker):
+    """The symbols of all functions that a run with these variables calls, in the order in which they are seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        profile = Path(folder, "profile")
+        valgrind = ["valgrind", "--tool=callgrind", "--demangle=no", f"--callgrind-out-file={profile}"]
+        command = [*valgrind, binary, "run", "--", *worker]
+        subprocess.run(command, env=ENVIRONMENT | more, check=True, capture_output=True)
+        names = re.findall(r"^c?fn=\(\d+\) (\S+)", profile.read_text(), re.MULTILINE)
+    return [name.split("'")[0] for name in names]
+
+
+def defined(binary):
+    """The symbols of all functions in the binary."""
+    symbols = subprocess.run(["nm", "--defined-only", binary], check=True, capture_output=True, text=True)
+    return {line.split()[2] for line in symbols.stdout.splitlines() if line.split()[1] in "tTwW"}
+
+
+# What stands between the names of a mangled symbol: the v0 form of RFC 2603, or _ZN with a hash at its end.
+BASE_62 = "[0-9A-Za-z]*_"
+BETWEEN = re.compile(f"_ZN|_R|[CMXN]?[A-Za-z]?s{BASE_62}(?=[0-9s]|Nt|NC|Nv|C|M|X|I)|[BGL]{BASE_62}|K?[a-z][0-9a-f]+_|u?0|[A-Za-z]")
+
+
+def names_in(symbol):
+    """The names that a mangled symbol holds, each behind its length; hashes and references are left out."""
+    place, names = 0, []
+    while place < len(symbol):
+        if name := re.match(r"([1-9][0-9]*)_?", symbol[place:]):
+            place += name.end()
+            names.append(name[1] + symbol[place : place + int(name[1])])
+            place += int(name[1])
+        elif between := BETWEEN.match(symbol, place):
+            place = between.end()
+        else:
+            place += 1
+    return names
+
+
+def pattern(symbol):
+    """A pattern for the function's section."""
+    if not symbol.startswith(("_R", "_ZN")):
+        return f".text.{symbol}"
+    names = [name for name in names_in(symbol) if not re.fullmatch(r"17h[0-9a-f]{16}", name)]
+    # Behind a generic function stands the crate that has it made.
+    if symbol.startswith("_R") and names[-1] == "13version_guard" and len(names) > 1:
+        names.pop()
+    return f".text.*{'*'.join(names)}*"
+
+
+def main():
+    [binary] = sys.argv[1:]
+    functions = defined(binary)
+    symbols = called(binary, {}, "/bin/true")
+    with redis() as url:
+        symbols += called(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, "/bin/sleep", "1")
+    patterns = [pattern(symbol) for symbol in dict.fromkeys(symbols) if symbol in functions]
+    lines = [f"        *({one})\n" for one in dict.fromkeys(patterns)]
+    OUTPUT.write_text(HEAD + "".join(lines) + TAIL)
+    print(f"{OUTPUT}: {len(lines)} functions")
+
+
+if __name__ == "__main__":
+    main()
