@@ -1,6 +1,11 @@
 //! How long a signal takes from its sender through a shim to the worker.
+//!
+//! All three share one processor. Where the kernel may choose, it wakes some of them on another one,
+//! which takes many times what a shim does, and chooses alike for all signals to a process.
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::Setting;
 use crate::figures::{Cells, Figure, MEDIAN, Report};
@@ -14,7 +19,11 @@ pub const BLOCK: usize = 50;
 const P50: &str = "a signal's way to the worker, µs, p50";
 const P99: &str = "a signal's way to the worker, µs, p99";
 
+const MYSELF: Pid = Pid::from_raw(0);
+
 pub fn measure(setting: &Setting, report: &mut Report) {
+    let everywhere = sched_getaffinity(MYSELF).expect("an affinity");
+    sched_setaffinity(MYSELF, &one_of(&everywhere)).expect("one processor");
     let task = [&setting.programs.bench[..], "worker", SIGNALS];
     let forwarding = setting.shims.all.iter().filter(|shim| shim.kind != Kind::Floor);
     let mut all: Vec<(Supervised, Vec<f64>)> = forwarding
@@ -34,6 +43,15 @@ pub fn measure(setting: &Setting, report: &mut Report) {
     for (name, part) in [(P50, MEDIAN), (P99, 0.99)] {
         report.figures.push(Figure { name, digits: 1, part, cells: cells.clone() });
     }
+}
+
+/// What is started from now on inherits it.
+fn one_of(processors: &CpuSet) -> CpuSet {
+    let is_in = |index: &usize| processors.is_set(*index).unwrap_or(false);
+    let last = (0..CpuSet::count()).rfind(is_in).expect("a processor");
+    let mut one = CpuSet::new();
+    one.set(last).expect("a processor");
+    one
 }
 
 /// Both wait for it in the kernel, as most of the time.

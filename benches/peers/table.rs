@@ -23,17 +23,27 @@ fn cell(figure: &Figure, column: &str) -> String {
     let mut cell = format!("{:.digits$}", summary.value);
     // What the digits don't show is no spread.
     if let Some(spread) = summary.spread
-        && spread >= 0.5 / 10_f64.powi(digits.try_into().unwrap_or(0))
+        && spread > 0.5 / 10_f64.powi(digits.try_into().unwrap_or(0))
     {
         write!(cell, " ±{spread:.digits$}").expect("a string");
     }
     match summary.comparison {
         None => {}
-        Some(Comparison::More(ratio)) => write!(cell, ", {ratio:.2} more").expect("a string"),
-        Some(Comparison::Less(ratio)) => write!(cell, ", {ratio:.2} less").expect("a string"),
-        Some(Comparison::Alike(ratio)) => write!(cell, ", ≈ {ratio:.2}").expect("a string"),
+        Some(Comparison::More(ratio)) => cell += &format!(", {} more", times(ratio)),
+        Some(Comparison::Less(ratio)) => cell += &format!(", {} less", times(ratio)),
+        Some(Comparison::Alike(ratio)) => cell += &format!(", ≈ {}", times(ratio)),
     }
     cell
+}
+
+/// Two digits that count, and no more than are worth reading.
+fn times(ratio: f64) -> String {
+    let digits = match ratio {
+        ..0.1 => 3,
+        0.1..10.0 => 2,
+        _ => 0,
+    };
+    format!("{ratio:.digits$}")
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {
