@@ -21,11 +21,17 @@ pub struct Figure {
 
 /// How a column compares with version-guard's.
 #[derive(Debug, Clone, Copy)]
-pub enum Comparison {
-    More(f64),
-    Less(f64),
-    /// The difference is within the spread.
-    Alike(f64),
+pub struct Comparison {
+    pub difference: Difference,
+    /// None where version-guard's may as well be nothing.
+    pub ratio: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Difference {
+    More,
+    Less,
+    WithinSpread,
 }
 
 #[derive(Debug)]
@@ -50,25 +56,22 @@ impl Figure {
             (high - low) / 2.0
         });
         let ours = self.cells.get(OURS).filter(|_| column != OURS);
-        let comparison = ours.and_then(|ours| self.comparison(samples, ours));
+        let comparison = ours.map(|ours| self.comparison(samples, ours));
         Some(Summary { value: quantile(samples, self.part), spread, comparison })
     }
 
-    /// None where version-guard has nothing to compare with.
-    fn comparison(&self, samples: &[f64], ours: &[f64]) -> Option<Comparison> {
-        let reference = quantile(ours, self.part);
-        if reference <= 0.0 {
-            return None;
-        }
-        let ratio = quantile(samples, self.part) / reference;
+    fn comparison(&self, samples: &[f64], ours: &[f64]) -> Comparison {
+        let (lowest, _) = interval(ours, self.part);
+        let ratio = quantile(samples, self.part) / quantile(ours, self.part);
         let (low, high) = interval_of_difference(samples, ours, self.part);
-        Some(if low > 0.0 {
-            Comparison::More(ratio)
+        let difference = if low > 0.0 {
+            Difference::More
         } else if high < 0.0 {
-            Comparison::Less(ratio)
+            Difference::Less
         } else {
-            Comparison::Alike(ratio)
-        })
+            Difference::WithinSpread
+        };
+        Comparison { difference, ratio: Some(ratio).filter(|_| lowest > 0.0) }
     }
 }
 

@@ -62,6 +62,8 @@ fn main() -> ExitCode {
     }
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let programs = Programs::build();
+    // Until it is on the disk, a file that was just built counts as its process's own dirty memory.
+    nix::unistd::sync();
     let setting = Setting {
         lengths: if is_quick { QUICK } else { FULL },
         shims: Shims::installed(&programs),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use crate::Setting;
-use crate::figures::{Comparison, Figure, Report};
+use crate::figures::{Difference, Figure, Report};
 
 pub fn rendered(setting: &Setting, report: &Report) -> String {
     let columns: Vec<&str> = setting.shims.all.iter().map(|shim| shim.name).collect();
@@ -27,13 +27,14 @@ fn cell(figure: &Figure, column: &str) -> String {
     {
         write!(cell, " ±{spread:.digits$}").expect("a string");
     }
-    match summary.comparison {
-        None => {}
-        Some(Comparison::More(ratio)) => cell += &format!(", {} more", times(ratio)),
-        Some(Comparison::Less(ratio)) => cell += &format!(", {} less", times(ratio)),
-        Some(Comparison::Alike(ratio)) => cell += &format!(", ≈ {}", times(ratio)),
-    }
-    cell
+    let Some(comparison) = summary.comparison else { return cell };
+    let times = comparison.ratio.map_or(String::new(), times);
+    let words = match comparison.difference {
+        Difference::More => [&times, "more"],
+        Difference::Less => [&times, "less"],
+        Difference::WithinSpread => ["≈", &times],
+    };
+    format!("{cell}, {}", words.join(" ").trim())
 }
 
 /// Two digits that count, and no more than are worth reading.
@@ -71,7 +72,8 @@ fn foot(setting: &Setting, report: &Report) -> String {
     let mut foot = format!(
         "\n± is half of the interval of 95 %, by bootstrap over the rounds. The second number is the column's\n\
          figure over version-guard's; it is called more or less where the same interval of their difference\n\
-         does not hold 0, and has a ≈ where it does: the difference is then smaller than the spread.\n\
+         does not hold 0, and has a ≈ where it does: the difference is then smaller than the spread. There is no\n\
+         such number where version-guard's own interval holds 0.\n\
          {} starts, {} of Node, {} signals and {} orphans of each shape, in turns; {} s idle.\n",
         lengths.starts,
         lengths.node_starts,
