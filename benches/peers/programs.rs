@@ -19,7 +19,15 @@ impl Programs {
         // TARGET_FOLDER/TRIPLE/release/deps/peers-…
         let profile = ancestor(&bench, 2);
         let triple = ancestor(&bench, 3).file_name().expect("a target's folder");
-        let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+        // What cargo tells the bench of its package: ring's build script would see it as a change, and
+        // be run again here and by the next cargo outside.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
+        let status = cargo
             .args(["build", "--quiet", "--release", "--locked"])
             .args(["--example", "worker", "--example", "floor"])
             .arg("--manifest-path")
