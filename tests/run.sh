@@ -16,7 +16,8 @@ of_the_promises=(
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
 of_the_runners=(tini=tini dumb-init=dumb-init gosu=gosu wait-for-it=wait-for-it sudo=sudo busybox=busybox)
-of_the_rest=(shellcheck=shellcheck "${of_the_runners[@]}")
+of_the_bench=(tini-static=tini catatonit=catatonit)
+of_the_rest=(shellcheck=shellcheck "${of_the_runners[@]}" "${of_the_bench[@]}")
 
 scratch=$(mktemp -d)
 session=
@@ -173,8 +174,15 @@ run_tests() {
         title "cargo test, with the guard image's binary"
         binary=$(tests/docker/guard-binary.sh) || failures+=("tests/docker/guard-binary.sh")
         [ -z "$binary" ] || VERSION_GUARD_BIN=$binary cargo_test --test promises || code=$?
+        [ -z "$binary" ] || hold_to_bounds "$binary"
     fi
     count "$code"
+}
+
+# What the build that ships costs, of the figures that don't depend on the machine.
+hold_to_bounds() { # BINARY
+    title "cargo bench --bench peers, with the guard image's binary"
+    VERSION_GUARD_BIN=$1 cargo bench --locked --bench peers -- --quick || failures+=("cargo bench --bench peers")
 }
 
 skip() { # PROGRAM OF TESTS, REASON
