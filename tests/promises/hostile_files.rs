@@ -122,7 +122,8 @@ fn no_file_is_read_that_need_not_be() {
             .map(String::from);
         let (ended, calls) = shim.behind(into).traced("open,openat");
         assert_eq!(ended.code, 0, "{ended:?}");
-        let in_folder = calls.lines().filter(|call| {
+        // With O_PATH nothing can be read.
+        let in_folder = calls.lines().filter(|call| !call.contains("O_PATH")).filter(|call| {
             call.contains("worker.js") || call.contains("package.json") || call.contains("npmrc")
         });
         in_folder.map(str::to_owned).collect::<Vec<_>>()

@@ -158,12 +158,14 @@ fn a_sigpipe_that_the_shim_raises_on_itself_is_not_forwarded() {
 }
 
 /// Waits, without sleeping, until the shim has blocked every signal: until then, the kernel throws
-/// away what is sent to a PID 1 that handles nothing (pid_namespaces(7)).
+/// away what is sent to a PID 1 that handles nothing (pid_namespaces(7)). Beside a worker it waits for
+/// them, and then the kernel does not show that they are blocked; sigtimedwait(2).
 fn in_charge(running: &Running) -> Result<i32, String> {
     let everything = format!("{:016x}", !(1_u64 << 8 | 1 << 18));
     let deadline = Instant::now() + running.patience();
     let shim = running.try_pid()?;
-    while status_field(shim, "SigBlk").is_none_or(|blocked| blocked != everything) {
+    let blocked = || status_field(shim, "SigBlk").is_some_and(|blocked| blocked == everything);
+    while !blocked() && children(shim).is_empty() {
         if Instant::now() > deadline {
             return Err("the shim never takes charge of its signals".into());
         }

@@ -401,7 +401,8 @@ impl Running {
     }
 
     /// Waits, as closely as can be, until the shim has run its first instructions: from then on the
-    /// kernel keeps or delivers a SIGTERM, and does not drop it or kill by itself.
+    /// kernel keeps or delivers a SIGTERM, and does not drop it or kill by itself. Beside a worker it waits
+    /// for signals, and then the kernel does not show which are blocked; sigtimedwait(2).
     pub fn armed(&self) {
         let shim = i32::try_from(self.child.id()).expect("a pid");
         let deadline = Instant::now() + DEADLINE;
@@ -414,7 +415,8 @@ impl Running {
                 let set = pid.and_then(|pid| status_field(pid, field)).unwrap_or_default();
                 u64::from_str_radix(&set, 16).is_ok_and(|set| set & 1 << (libc::SIGTERM - 1) != 0)
             };
-            if executed && (holds("SigBlk") || holds("SigCgt")) {
+            let supervises = || pid.is_some_and(|pid| !children(pid).is_empty());
+            if executed && (holds("SigBlk") || holds("SigCgt") || supervises()) {
                 return;
             }
             assert!(Instant::now() < deadline, "SIGTERM is neither blocked nor caught");
