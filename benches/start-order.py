@@ -8,8 +8,8 @@ calls at a start, sealed and unregistered, then registered, is what valgrind see
 in a mount namespace. The kernel maps a program by
 pages: of functions that are spread all over it, a start would touch three times as many.
 
-Symbols have hashes in them that differ from one compiler to the next, so that the names in them, in their
-order, have to do. What matches no function is without effect.
+Symbols have hashes in them that differ from one compiler to the next, for which any will do. What matches
+no function is without effect.
 """
 
 import re
@@ -71,35 +71,16 @@ def defined(binary):
     return {line.split()[2] for line in symbols.stdout.splitlines() if line.split()[1] in "tTwW"}
 
 
-# What stands between the names of a mangled symbol: the v0 form of RFC 2603, or _ZN with a hash at its end.
-BASE_62 = "[0-9A-Za-z]*_"
-BETWEEN = re.compile(f"_ZN|_R|[CMXN]?[A-Za-z]?s{BASE_62}(?=[0-9s]|Nt|NC|Nv|C|M|X|I)|[BGL]{BASE_62}|K?[a-z][0-9a-f]+_|u?0|[A-Za-z]")
+def patterns(symbol):
+    """Patterns for the function's section, in which any hash does.
 
-
-def names_in(symbol):
-    """The names that a mangled symbol holds, each behind its length; hashes and references are left out."""
-    place, names = 0, []
-    while place < len(symbol):
-        if name := re.match(r"([1-9][0-9]*)_?", symbol[place:]):
-            place += name.end()
-            names.append(name[1] + symbol[place : place + int(name[1])])
-            place += int(name[1])
-        elif between := BETWEEN.match(symbol, place):
-            place = between.end()
-        else:
-            place += 1
-    return names
-
-
-def pattern(symbol):
-    """A pattern for the function's section."""
-    if not symbol.startswith(("_R", "_ZN")):
-        return f".text.{symbol}"
-    names = [name for name in names_in(symbol) if not re.fullmatch(r"17h[0-9a-f]{16}", name)]
-    # Behind a generic function stands the crate that has it made.
-    if symbol.startswith("_R") and names[-1] == "13version_guard" and len(names) > 1:
-        names.pop()
-    return f".text.*{'*'.join(names)}*"
+    Rust's own library comes built, and with older compilers under other symbols: _ZN, names, a hash.
+    """
+    yield ".text." + re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
+    built = re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I]*)", symbol)
+    if built and "Cs" not in built[1]:
+        path = re.split(r"(?:Nt)?B[0-9A-Za-z]*_", built[1])
+        yield f".text._ZN{'*'.join(part for part in path if part)}17h*"
 
 
 def main():
@@ -108,10 +89,10 @@ def main():
     symbols = called(binary, {}, "/bin/true")
     with redis() as url:
         symbols += called(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, "/bin/sleep", "1")
-    patterns = [pattern(symbol) for symbol in dict.fromkeys(symbols) if symbol in functions]
-    lines = [f"        *({one})\n" for one in dict.fromkeys(patterns)]
+    sections = [one for symbol in dict.fromkeys(symbols) if symbol in functions for one in patterns(symbol)]
+    lines = [f"        *({one})\n" for one in dict.fromkeys(sections)]
     OUTPUT.write_text(HEAD + "".join(lines) + TAIL)
-    print(f"{OUTPUT}: {len(lines)} functions")
+    print(f"{OUTPUT}: {len(lines)} patterns")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 #[derive(Debug, Args)]
 #[command(after_help = ENVIRONMENT, mut_args(unless_empty))]
 pub struct Run {
-    /// At most this long for the registration before the worker starts
+    /// At most this long for the registration before the worker starts; 0s: it is made beside the worker
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     #[arg(env = "VERSION_GUARD_REGISTER_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]

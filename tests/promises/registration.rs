@@ -570,6 +570,35 @@ fn what_is_missing_or_wrong_for_the_registration_is_named_in_one_warning() {
 }
 
 #[test]
+fn without_time_for_it_the_registration_is_made_beside_the_worker() {
+    let redis = Redis::start();
+    let shim = Shim::run(["sleep"]).production(SHA).registers("extractor", redis.url());
+    let mut running = shim.options(["--register-timeout", "0s"]).spawn();
+    let start = running.expect_log("the guards let it start");
+    if !start.contains("is registered") {
+        running.expect_log("extractor is registered in Redis");
+    }
+    assert_eq!(registered(&redis), SHA);
+    running.signal(SIGTERM);
+    let ended = running.end();
+    assert_eq!(ended.code, 128 + SIGTERM, "{ended:?}");
+    assert!(!ended.stderr.contains("is not registered"), "{ended:?}");
+}
+
+#[test]
+fn without_time_for_it_a_redis_that_says_nothing_is_not_waited_for() {
+    let server = Server::silent();
+    let url = format!("redis://127.0.0.1:{}", server.port);
+    let shim = Shim::run(["sleep"]).production(SHA).registers("extractor", url);
+    let mut running = shim.options(["--register-timeout", "0s"]).spawn();
+    running.expect_line("ready");
+    assert_eq!(running.expect_log("").matches("is not registered").count(), 0);
+    running.expect_log("is not registered");
+    running.signal(SIGTERM);
+    assert_eq!(running.end().code, 128 + SIGTERM);
+}
+
+#[test]
 fn to_run_unregistered_is_a_choice_and_no_warning() {
     for empty in [true, false] {
         let shim = extractor("").without_env("REDIS_URL").without_env("WORKER_TYPE");
