@@ -80,8 +80,8 @@ impl Cli {
     /// A usage error, or help and version where they were asked for.
     pub fn read(environment: &Environment) -> Result<Self, Usage> {
         let arguments: Vec<OsString> = env::args_os().collect();
-        if let Some(plain) = plain(&arguments, environment) {
-            return Ok(plain);
+        if let Some(run) = plain(&arguments, environment) {
+            return Ok(Self::without_options(run));
         }
         Self::parse(arguments).map_err(|error| {
             // What could be read of it says how to tell the error.
@@ -90,6 +90,11 @@ impl Cli {
                 matches.ok().and_then(|matches| matches.get_one("log_format").copied());
             Usage { error, log_format: log_format.unwrap_or_default() }
         })
+    }
+
+    fn without_options(run: Run) -> Self {
+        let (log_format, log_level) = (LogFormat::default(), LogLevel::default());
+        Self { command: Command::Run(run), log_format, log_level }
     }
 
     // Not on the stack of a run, which has no use for it: each page of a stack costs.

@@ -1,7 +1,12 @@
 //! Properties of the values of options.
 
+use std::ffi::{CString, OsString};
 use std::time::Duration;
 
+use clap::Parser;
+
+use super::Cli;
+use super::plain::plain;
 use super::value::{
     List, count, duration, heartbeat, list, name, path, paths, some, switch, text, word,
 };
@@ -10,6 +15,7 @@ use crate::log::LogLevel;
 use crate::pieces;
 use crate::registry::{KeyPrefix, WorkerType};
 use crate::supervisor::{Remap, Rewrite, Signal};
+use crate::system::environment::Environment;
 
 const PIECES: &[&str] = &[
     "0",
@@ -109,4 +115,44 @@ fn any_text_is_a_list_or_refused() {
         assert!(all.len() <= value.matches(':').count() + 1);
         assert!(all.iter().all(|path| value.contains(path.to_str().unwrap())));
     });
+}
+
+fn environment(entries: &[&str]) -> Environment {
+    entries.iter().map(|entry| CString::new(*entry).unwrap()).collect()
+}
+
+fn words(line: &[&str]) -> Vec<OsString> {
+    line.iter().map(OsString::from).collect()
+}
+
+#[test]
+fn a_plain_command_line_is_what_the_parser_makes_of_it() {
+    for command in
+        [&["node", "w.js"][..], &["--log-level", "warn"], &["--", "a"], &["", "run", "--"]]
+    {
+        let line = words(&[&["version-guard", "run", "--"], command].concat());
+        let parsed = Cli::try_parse_from(&line).unwrap();
+        let run = plain(&line, &environment(&["PATH=/bin", "X_VERSION_GUARD_LOG=warn"])).unwrap();
+        assert_eq!(format!("{:?}", Cli::without_options(run)), format!("{parsed:?}"));
+    }
+}
+
+#[test]
+fn whatever_needs_a_parser_gets_one() {
+    for line in [
+        &["version-guard"][..],
+        &["version-guard", "run"],
+        &["version-guard", "run", "--"],
+        &["version-guard", "run", "node"],
+        &["version-guard", "run", "--heartbeat", "1s", "--", "node"],
+        &["version-guard", "--log-level", "warn", "run", "--", "node"],
+        &["version-guard", "check", "--", "node"],
+    ] {
+        assert!(plain(&words(line), &environment(&[])).is_none(), "{line:?}");
+    }
+    let line = words(&["version-guard", "run", "--", "node"]);
+    for entry in ["VERSION_GUARD_LOG=warn", "VERSION_GUARD_HEARTBEAT=", "VERSION_GUARD_X"] {
+        assert!(plain(&line, &environment(&["A=1", entry])).is_none(), "{entry}");
+    }
+    assert!(plain(&line, &environment(&["A=VERSION_GUARD_"])).is_some());
 }

@@ -7,7 +7,7 @@ use std::error::Error;
 
 use clap::ValueEnum;
 use tracing::subscriber::set_global_default;
-use tracing::{Level, Metadata, Subscriber, error};
+use tracing::{Level, Subscriber, error};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{fmt, registry};
@@ -17,7 +17,7 @@ use crate::escape::Escape;
 pub use stderr::let_signals_interrupt;
 
 use stderr::StandardError;
-use text::Lines;
+use text::{Lines, is_ours};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -71,11 +71,6 @@ fn json(level: Level) -> impl Subscriber + Send + Sync {
     let events = fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
     let ours = filter_fn(move |metadata| is_ours(metadata, level));
     registry().with(ours).with(events.json().flatten_event(true).with_target(false))
-}
-
-/// Whether an event is this program's own, and serious enough.
-fn is_ours(metadata: &Metadata, level: Level) -> bool {
-    *metadata.level() <= level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// An error with its whole cause chain, in one line. A cause that the text already quotes, as many

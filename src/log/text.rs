@@ -11,7 +11,6 @@ use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::is_ours;
 use super::stderr::StandardError;
 
 /// Each line of an event's message behind `[version]`, and nothing of its other fields: the message
@@ -49,6 +48,11 @@ impl Subscriber for Lines {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// Whether an event is this program's own, and serious enough.
+pub fn is_ours(metadata: &Metadata, level: Level) -> bool {
+    *metadata.level() <= level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// What an event says.
