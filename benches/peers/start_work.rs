@@ -23,13 +23,16 @@ pub const INSTRUCTIONS: &str = "user instructions of a start and end";
 type Count = fn(&Shim, &[&str], &Path) -> f64;
 
 pub fn measure(setting: &Setting, report: &mut Report) {
-    let task = [&setting.programs.worker[..], "exit", "0"];
+    // By a path that is as long on each machine: a shim that reads it does so byte for byte.
+    let folder = TempDir::new().expect("a folder");
+    let worker = folder.path().join("worker");
+    fs::copy(&setting.programs.worker, &worker).expect("a copy");
+    let task = [worker.to_str().expect("a path"), "exit", "0"];
     let mut shims: Vec<&Shim> = setting.shims.processes().collect();
     let rounds = setting.lengths.faulting_starts;
     let faults = in_turns(&mut shims, rounds, |shim| f64::from(page_faults(shim.command(&task))));
     let cells: Cells = shims.iter().map(|shim| shim.name).zip(faults).collect();
     report.figures.push(Figure::median(FAULTS, 0, cells));
-    let folder = TempDir::new().expect("a folder");
     let tools: [(&str, &'static str, Count); 2] =
         [("strace", CALLS, system_calls), ("valgrind", INSTRUCTIONS, user_instructions)];
     for (tool, name, count) in tools {
