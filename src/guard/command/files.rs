@@ -104,7 +104,7 @@ impl Files {
                     self.reads_left -= 1;
                     Some(Rc::from(String::from_utf8_lossy(&bytes)))
                 }
-                Err(error) if is_missing(&error) => None,
+                Err(_) if !path.exists() => None,
                 Err(error) => {
                     self.tell(format!("{} can't be read: {error}", shown(path)));
                     None
@@ -220,10 +220,6 @@ fn real_path(path: &Path) -> io::Result<PathBuf> {
     let link = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     // In a root without /proc, or of what is outside of the root.
     link.ok().filter(|real| real.is_absolute()).map_or_else(|| path.canonicalize(), Ok)
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What this thread has taken of the processor's time; clock_gettime(2).
