@@ -1,15 +1,16 @@
 //! The one way to files that the reader of commands has: bounded in number, size and time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::libc::O_PATH;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::time::ClockId;
 
 use super::pattern;
@@ -216,7 +217,8 @@ impl Files {
 
 /// Where a path leads: the kernel's own word, for which libc's realpath(3) would ask about each part.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
-    let opened = OpenOptions::new().read(true).custom_flags(O_PATH).open(path)?;
+    // By nix: the standard library leaves O_PATH out with musl, and a FIFO would be waited for.
+    let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     let link = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     // In a root without /proc, or of what is outside of the root.
     link.ok().filter(|real| real.is_absolute()).map_or_else(|| path.canonicalize(), Ok)
