@@ -5,8 +5,8 @@
 
 BINARY is a release build with its symbols (CARGO_PROFILE_RELEASE_STRIP=none), of musl or of glibc. What it
 calls at a start, sealed and unregistered, then registered, is what valgrind sees. It needs root, for a seal
-in a mount namespace. The kernel maps a program by
-pages: of functions that are spread all over it, a start would touch three times as many.
+in a mount namespace. The kernel maps a program by pages: of functions that are spread all over it, a start
+would touch three times as many.
 
 Symbols have hashes in them that differ from one compiler to the next, for which any will do. What matches
 no function is without effect.

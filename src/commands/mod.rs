@@ -1,4 +1,6 @@
 //! The commands: each one's effects, in order. Only this floor knows several rooms.
+//!
+//! Those beside `run` are not inlined: what they need of the stack would be laid out at each start.
 
 mod access;
 mod announce;

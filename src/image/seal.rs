@@ -120,6 +120,7 @@ impl Seal {
         must_be_roots(PATH, &metadata).map_err(SealError::NotRoots)?;
         let folder = fs::metadata(FOLDER).map_err(SealError::Read)?;
         must_be_roots(FOLDER, &folder).map_err(SealError::NotRoots)?;
+        // Room for a usual one, or it would be read in ever larger pieces.
         let mut bytes = Vec::with_capacity(4096);
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {

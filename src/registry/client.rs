@@ -276,7 +276,7 @@ impl Client {
             let left = self.entry.write_left(&departure);
             let mut first = vec![left.clone(), self.entry.delete_last_seen()];
             let mut last = vec![self.entry.delete_instance()];
-            if !redis.is_of_a_cluster() {
+            if !redis.is_of_a_cluster {
                 // One Redis takes them in their order.
                 first.append(&mut last);
             }

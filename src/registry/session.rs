@@ -51,7 +51,7 @@ pub struct Session {
     pub(super) is_serial: bool,
     /// Whether any reply has ever come.
     has_been_answered: bool,
-    /// Whether any reply has ever named another node.
+    /// Whether any reply has ever named another node: different keys may be held by different ones.
     pub(super) is_of_a_cluster: bool,
 }
 
@@ -73,11 +73,6 @@ impl Session {
             has_been_answered: false,
             is_of_a_cluster: false,
         }
-    }
-
-    /// Whether different keys may be held by different nodes.
-    pub fn is_of_a_cluster(&self) -> bool {
-        self.is_of_a_cluster
     }
 
     pub fn has_been_answered(&self) -> bool {

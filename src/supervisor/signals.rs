@@ -70,8 +70,7 @@ impl Signals {
     /// SIGPIPE or SIGSEGV that another process sends is a signal like any other.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
         loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let sent = take(&self.blocked, left)?;
+            let sent = take(&self.blocked, deadline)?;
             if sent.by != Some(self.own_pid) {
                 let signal = Signal::new(sent.signal)?;
                 return Some(Received { signal, by_kernel: sent.by_kernel });

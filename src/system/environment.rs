@@ -56,6 +56,7 @@ impl FromIterator<CString> for Environment {
     }
 }
 
-fn value_of<'a>(entry: &'a CStr, name: &str) -> Option<&'a [u8]> {
+/// The value in an entry, if it is of this variable.
+pub(super) fn value_of<'a>(entry: &'a CStr, name: &str) -> Option<&'a [u8]> {
     entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
@@ -83,12 +83,11 @@ pub struct Sent {
     pub by: Option<Pid>,
 }
 
-/// Takes the next signal that waits, real-time ones in order, or waits for one, at most this long; `None`
-/// when time ran out. rt_sigtimedwait(2).
-pub fn take(_: &AllBlocked, limit: Option<Duration>) -> Option<Sent> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    let mut left = limit;
+/// Takes the next signal that waits, real-time ones in order, or waits for one; `None` when the deadline
+/// comes first. rt_sigtimedwait(2).
+pub fn take(_: &AllBlocked, deadline: Option<Instant>) -> Option<Sent> {
     loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map(TimeSpec::from_duration);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout.as_ref());
         // SAFETY: all zeroes are a valid siginfo_t.
@@ -115,10 +114,7 @@ pub fn take(_: &AllBlocked, limit: Option<Duration>) -> Option<Sent> {
             }
             Err(Errno::EAGAIN) => return None,
             // After a stop, or where an emulator's own signal has come.
-            Err(_) => {
-                let now = Instant::now();
-                left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-            }
+            Err(_) => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, clone};
 use nix::unistd::Pid;
 
 use super::children;
+use super::environment::value_of;
 use super::signals::{AllBlocked, restore_dispositions, set_mask};
 
 /// Far more than the few calls between clone(2) and execve(2) need.
@@ -61,7 +62,7 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
         program.pid_variables.iter().map(|name| pid_entry(name)).collect();
     let pids: Vec<*mut u8> = entries.iter_mut().map(Vec::as_mut_ptr).collect();
     let entry = |entry: &Cow<'static, CStr>| {
-        let of = program.pid_variables.iter().position(|name| is_entry_of(entry, name));
+        let of = program.pid_variables.iter().position(|name| value_of(entry, name).is_some());
         let pid = of.and_then(|of| pids.get(of)).map(|pid| pid.cast_const().cast());
         pid.unwrap_or(entry.as_ptr())
     };
@@ -215,11 +216,6 @@ fn pid_entry(name: &str) -> Vec<u8> {
     let mut entry = format!("{name}=").into_bytes();
     entry.resize(entry.len() + MAX_DIGITS + 1, 0);
     entry
-}
-
-fn is_entry_of(entry: &CStr, name: &str) -> bool {
-    let rest = entry.to_bytes().strip_prefix(name.as_bytes());
-    rest.is_some_and(|rest| rest.starts_with(b"="))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
