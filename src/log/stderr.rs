@@ -94,7 +94,8 @@ fn is_interrupted() -> bool {
 /// How standard error is written to.
 enum End<'a> {
     /// Through a file description of the shim's own, which does not block: that of standard error is
-    /// the worker's, too. It takes a line as a whole, into which no other writer can get.
+    /// the worker's, too. It takes a line as a whole, into which no other writer can get, as long as
+    /// there is room for it.
     Own(OwnedFd),
     /// A pipe or terminal that may not be opened anew, such as a log pipe of another user's.
     Shared(BorrowedFd<'a>),

@@ -1,5 +1,7 @@
 //! On a terminal: the worker stands in the foreground, and the keys reach it as without a shim.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::process::Command;
 
 use nix::libc;
@@ -381,14 +383,30 @@ fn a_signal_that_was_meant_for_the_shim_alone_does_not_end_the_script_around_it(
     terminal.expect("after 130");
 }
 
-/// Both write to the terminal at the same time, each line at once.
+/// Both write to the terminal at the same time, each line at once. A pseudo-terminal holds 8 KiB that
+/// nobody has read yet and then takes but a part of a line (pty(7)), so the worker waits for the reader
+/// after every few lines.
 #[test]
 fn the_shims_lines_and_the_workers_stay_whole_on_a_terminal() {
-    let script = "i=0; while [ $i -lt 300 ]; do (: &); echo line $i; i=$((i + 1)); done; echo over";
-    let shim = Shim::command("run").options(["--warn-on-reap"]).worker(["sh", "-c", script]);
+    const ROUNDS: usize = 20;
+    let folder = Folder::new();
+    let fifo = folder.path("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let script = format!(
+        "exec 3<>{}; i=0; while [ $i -lt 300 ]; do (: &); echo line $i; i=$((i + 1)); \
+         [ $((i % 15)) -ne 0 ] || {{ echo read; read go <&3; }}; done; echo over",
+        fifo.display()
+    );
+    let shim = Shim::command("run").options(["--warn-on-reap"]).worker(["sh", "-c", &script]);
     let mut terminal = Terminal::docker_run_it(shim);
+    let mut go = File::options().read(true).write(true).open(&fifo).unwrap();
     terminal.expect("let it start\r\n");
-    let text = terminal.expect("over\r\n");
+    let mut text = String::new();
+    for _ in 0..ROUNDS {
+        text += &terminal.expect("read\r\n");
+        go.write_all(b"\n").unwrap();
+    }
+    text += &terminal.expect("over\r\n");
     let reaped = |line: &str| {
         line.starts_with("[version] Reaped process ") && line.ends_with(": exit status: 0")
     };
