@@ -95,8 +95,9 @@ pub struct Supervision {
     #[arg(value_parser = Value(duration))]
     pub stop_timeout: Option<Duration>,
 
-    /// When the worker has ended, TERM what it left behind and wait at most this long for its end
-    /// [default: off]
+    /// When the worker has ended, TERM what it left behind, such as the program below a shell or npm, and
+    /// wait at most this long for its end; 0s: never wait [default: after a stop until the engine kills,
+    /// or --stop-timeout does; else not at all]
     #[arg(long, value_name = "DURATION")]
     #[arg(env = "VERSION_GUARD_REAP_GRACE", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]

@@ -1,22 +1,50 @@
 //! The shim's descendants: the worker, what it starts and what it leaves behind.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 
 use nix::unistd::Pid;
 
 use super::signal::Signal;
+use crate::escape::Escape;
 use crate::system::signals::kill;
 
 /// Asks all descendants to end, but for those of a process group that has been asked already.
 pub fn end(asked: Option<Pid>) {
-    for Descendant { pid, group } in descendants() {
+    for Descendant { pid, group, .. } in descendants() {
         if asked != Some(group) {
             let _: nix::Result<()> = kill(pid, Signal::TERM.number());
         }
         // A stopped process takes the first only after this one, which also takes back a stop that is
         // on its way and that no state shows yet; to all of them, as systemd.kill(5).
         let _: nix::Result<()> = kill(pid, Signal::CONT.number());
+    }
+}
+
+/// Those that have not ended, by their numbers.
+pub fn living() -> Vec<Living> {
+    let alive = descendants().into_iter().filter(|descendant| !descendant.has_ended);
+    alive.map(|descendant| Living(descendant.pid)).collect()
+}
+
+/// A process that has not ended, shown by its number and the beginning of its command line: what stands
+/// further behind may be secret.
+#[derive(Debug)]
+pub struct Living(Pid);
+
+impl fmt::Display for Living {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const WORDS: usize = 2;
+        const CHARACTERS: usize = 80;
+        let command_line = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+        let mut words = command_line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        let shown: Vec<_> = words.by_ref().take(WORDS).map(String::from_utf8_lossy).collect();
+        let shown = shown.join(" ");
+        let mut rest = shown.chars();
+        let shown: String = rest.by_ref().take(CHARACTERS).collect();
+        let is_cut = rest.next().is_some() || words.next().is_some();
+        write!(f, "{} ({}{})", self.0, Escape(&shown), if is_cut { " …" } else { "" })
     }
 }
 
@@ -76,8 +104,8 @@ fn descendants() -> Vec<Descendant> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (parent, group) = parent_and_group(&stat)?;
-        let descendant = Descendant { pid: Pid::from_raw(pid), group };
+        let Stat { has_ended, parent, group } = Stat::parse(&stat)?;
+        let descendant = Descendant { pid: Pid::from_raw(pid), group, has_ended };
         Some((pid, parent, descendant))
     });
     let processes: Vec<(i32, i32, Descendant)> = processes.collect();
@@ -93,13 +121,28 @@ struct Descendant {
     pid: Pid,
     /// Its process group's id.
     group: Pid,
+    /// It waits to be reaped.
+    has_ended: bool,
 }
 
-/// The fourth and fifth field of /proc/PID/stat; the second can hold blanks and parentheses;
-/// proc_pid_stat(5).
-fn parent_and_group(stat: &str) -> Option<(i32, Pid)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-    Some((fields.next()?.parse().ok()?, Pid::from_raw(fields.next()?.parse().ok()?)))
+/// The third to fifth field of /proc/PID/stat.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    has_ended: bool,
+    parent: i32,
+    group: Pid,
+}
+
+impl Stat {
+    /// The second field can hold blanks and parentheses; proc_pid_stat(5).
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        Some(Self {
+            has_ended: matches!(fields.next()?, "Z" | "X"),
+            parent: fields.next()?.parse().ok()?,
+            group: Pid::from_raw(fields.next()?.parse().ok()?),
+        })
+    }
 }
 
 /// All below an ancestor, of pairs of a process and its parent.
@@ -119,12 +162,14 @@ fn below(ancestor: i32, processes: &[(i32, i32)]) -> Vec<i32> {
 mod tests {
     use nix::unistd::Pid;
 
-    use super::{below, parent_and_group};
+    use super::{Stat, below};
 
     #[test]
     fn the_fields_are_read_past_any_name() {
-        assert_eq!(parent_and_group("42 (a) b (c) S 7 41 42 0"), Some((7, Pid::from_raw(41))));
-        assert_eq!(parent_and_group("42 (a"), None);
+        let stat = |has_ended| Stat { has_ended, parent: 7, group: Pid::from_raw(41) };
+        assert_eq!(Stat::parse("42 (a) b (c) S 7 41 42 0"), Some(stat(false)));
+        assert_eq!(Stat::parse("42 (Z) Z 7 41 42 0"), Some(stat(true)));
+        assert_eq!(Stat::parse("42 (a"), None);
     }
 
     #[test]

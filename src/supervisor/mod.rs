@@ -34,7 +34,7 @@ pub use signals::Signals;
 pub use spawn::{SpawnError, Worker, WorkerCommand};
 
 use looks::Looks;
-use remaining::{Remaining, kill_all};
+use remaining::{End, Remaining, Stop, kill_all};
 use signals::{Received, Wake};
 use terminal::Terminal;
 
@@ -165,16 +165,12 @@ impl Supervisor {
             descriptors::close_inherited();
         }
         log::let_signals_interrupt();
-        let status = self.until_ended(worker, companion, watch);
+        let end = self.until_ended(worker, companion, watch);
+        let status = end.status;
         if let Some(terminal) = &self.terminal {
             terminal.take_back(worker, status, self.last_forwarded);
         }
-        self.remaining = self.options.reap_grace.map(|grace| {
-            // Those of the worker's group have been asked already, in group scope.
-            let asked = (self.options.scope == Scope::Group).then_some(worker.pid());
-            descendants::end(asked);
-            Remaining { worker: worker.pid(), until: Instant::now() + grace }
-        });
+        self.remaining = Remaining::of(worker.pid(), &end, &self.options);
         (Exit::Worker(self.options.remapped(code_of(status))), status)
     }
 
@@ -184,16 +180,16 @@ impl Supervisor {
         worker: &Worker,
         companion: &mut dyn Companion,
         watch: &mut dyn Watch,
-    ) -> ExitStatus {
+    ) -> End {
         let mut looks = Looks::new(watch.duration());
         let mut kill_at: Option<Instant> = None;
-        let mut is_draining = false;
+        let mut stop: Option<Stop> = None;
         let mut deferred = mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
             let reaped = reap::drain(worker.pid(), self.options.scope, self.options.warn_on_reap);
             if let Some(status) = reaped.ended {
-                return status;
+                return End { status, stop, is_childless: reaped.childless };
             }
             if let (Some(by), Some(terminal)) = (reaped.stopped, &self.terminal) {
                 terminal.stop_as_well(by, worker);
@@ -211,12 +207,10 @@ impl Supervisor {
             match deferred.next().or_else(|| self.next_signal(companion, deadline)) {
                 None | Some(Received { signal: Signal::CHLD, .. }) => {}
                 Some(received) => {
-                    let asked_to_stop = self.relay(received, worker);
-                    if asked_to_stop && !mem::replace(&mut is_draining, true) {
+                    if self.relay(received, worker) && stop.is_none() {
                         companion.drain();
-                    }
-                    if let (true, Some(limit)) = (asked_to_stop, self.options.stop_timeout) {
-                        kill_at.get_or_insert(Instant::now() + limit);
+                        kill_at = self.options.stop_timeout.map(|limit| Instant::now() + limit);
+                        stop = Some(Stop { kill_at });
                     }
                 }
             }

@@ -18,7 +18,8 @@ pub struct Supervision {
     pub warn_on_reap: bool,
     /// How long the worker may take to end after a signal that asks it to end before it is killed.
     pub stop_timeout: Option<Duration>,
-    /// How long what the worker leaves behind may take to end after a TERM.
+    /// How long what the worker leaves behind may take to end after a TERM; `None`: after a stop as long
+    /// as that goes on, and else not at all.
     pub reap_grace: Option<Duration>,
 }
 

@@ -17,6 +17,7 @@ mod guards;
 mod heartbeats;
 mod hostile_files;
 mod image_identity;
+mod left_behind;
 mod load;
 mod logs;
 mod old_servers;
