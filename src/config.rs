@@ -172,7 +172,7 @@ pub fn expected_sha(environment: &Environment) -> Result<(Option<String>, bool),
     }
 }
 
-/// The way to the registry, by `REDIS_URL_FILE` or `REDIS_URL` and the options for certificates.
+/// The way to the registry, by the first of `URL_VARIABLES` that is set, and the options for certificates.
 ///
 /// # Errors
 /// A sentence that says why there is none, never with the password in it.
@@ -189,20 +189,28 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
         key: keys.redis_key.as_ref().map(absolute),
         server_name: keys.redis_server_name.clone(),
     };
-    let url = value(environment, "REDIS_URL")?;
-    if let Some(path) = value(environment, "REDIS_URL_FILE")? {
-        if path.contains("://") {
-            return Err("REDIS_URL_FILE is a URL: expected the path of a file that holds it".into());
+    for variable in URL_VARIABLES {
+        let (url, file) = (value(environment, variable)?, format!("{variable}_FILE"));
+        if let Some(path) = value(environment, &file)? {
+            if path.contains("://") {
+                return Err(format!("{file} is a URL: expected the path of a file that holds it"));
+            }
+            let path = absolute(&path.into());
+            return Ok(Access::by_file(variable, path, url.is_some(), files));
         }
-        return Ok(Access::by_file(absolute(&path.into()), url.is_some(), files));
+        if let Some(url) = url {
+            // Never with the value in the message: it may hold a password.
+            let endpoint: Endpoint =
+                url.parse().map_err(|reason| format!("{variable} can't be used: {reason}"))?;
+            return Ok(Access::to(variable, endpoint, files));
+        }
     }
-    // Never with the value in the message: it may hold a password.
-    let endpoint: Endpoint = url
-        .ok_or("REDIS_URL is not set: expected redis://[[user][:password]@]host[:port]")?
-        .parse()
-        .map_err(|reason| format!("REDIS_URL can't be used: {reason}"))?;
-    Ok(Access::to(endpoint, files))
+    Err("REDIS_URL is not set: expected redis://[[user][:password]@]host[:port]".into())
 }
+
+/// What holds a REDIS_URL, or with _FILE behind it names a file that does: what is for the shim alone, with
+/// a user of its own, wins over what the worker has.
+const URL_VARIABLES: [&str; 2] = ["VERSION_GUARD_REDIS_URL", "REDIS_URL"];
 
 /// What to register as and where; `None` in an error's place where neither is said, which is a choice.
 fn target(
@@ -210,8 +218,9 @@ fn target(
     keys: &cli::Keys,
 ) -> Result<(WorkerType, Access), Option<String>> {
     let Some(worker_type) = value(environment, "WORKER_TYPE")? else {
-        let is_set = |name| !matches!(value(environment, name), Ok(None));
-        let is_meant = is_set("REDIS_URL") || is_set("REDIS_URL_FILE");
+        let is_set = |name: &str| !matches!(value(environment, name), Ok(None));
+        let mut variables = URL_VARIABLES.into_iter();
+        let is_meant = variables.any(|url| is_set(url) || is_set(&format!("{url}_FILE")));
         return Err(is_meant.then(|| "WORKER_TYPE is not set".into()));
     };
     let worker_type = worker_type

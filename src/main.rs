@@ -28,7 +28,7 @@ mod pieces;
 
 use std::process::ExitCode;
 
-use tracing::error;
+use tracing::{error, warn};
 
 use cli::{Cli, Command};
 use commands::CannotAsk;
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Err(usage) => log::init(usage.log_format, LogLevel::Info),
         Ok(cli) => log::init(cli.log_format, cli.log_level),
     }
+    cli.iter().flat_map(|cli| &cli.misspelt).for_each(|sentence| warn!("{sentence}"));
     let exit = match cli {
         Err(usage) => commands::explain(&usage.error),
         Ok(Cli { command, log_format, .. }) => match command {

@@ -45,6 +45,7 @@ pub struct Expect {
 
 const EXPECT_ENVIRONMENT: &str = "\
 Environment:
-  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it
+  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it;
+             VERSION_GUARD_REDIS_URL and VERSION_GUARD_REDIS_URL_FILE win over both
 Exit: 0 it is published, shown or taken back; 1 nothing is published; 2 Redis could not be asked, or the
-SHA is a placeholder or abbreviated.";
+SHA is a placeholder or abbreviated; 125 usage error.";

@@ -2,7 +2,9 @@
 
 mod expect;
 mod keys;
+mod misspelt;
 mod plain;
+mod refused;
 mod run;
 mod seal;
 mod value;
@@ -15,7 +17,6 @@ use std::env;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use crate::log::{LogFormat, LogLevel};
@@ -28,13 +29,15 @@ pub use seal::Seal;
 pub use value::{List, list};
 pub use verify::Verify;
 
+use misspelt::misspelt;
 use plain::plain;
+use refused::in_the_users_words;
 use value::{Value, unless_empty, word};
 
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
 #[command(name = "version-guard", version, propagate_version = true)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(mut_args(unless_empty))]
 pub struct Cli {
     #[command(subcommand)]
@@ -55,6 +58,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", display_order = 1000)]
     #[arg(env = "VERSION_GUARD_LOG", hide_env_values = true, value_parser = Value(word::<LogLevel>))]
     pub log_level: LogLevel,
+
+    /// Sentences about variables that look like an option's twin and are none.
+    #[arg(skip)]
+    pub misspelt: Vec<String>,
 }
 
 // Deferred: only the options of the command that is called are built.
@@ -83,7 +90,7 @@ impl Cli {
         if let Some(run) = plain(&arguments, environment) {
             return Ok(Self::without_options(run));
         }
-        Self::parse(arguments).map_err(|error| {
+        Self::parse(arguments, environment).map_err(|error| {
             // What could be read of it says how to tell the error.
             let matches = Self::command().ignore_errors(true).try_get_matches();
             let log_format =
@@ -94,20 +101,22 @@ impl Cli {
 
     fn without_options(run: Run) -> Self {
         let (log_format, log_level) = (LogFormat::default(), LogLevel::default());
-        Self { command: Command::Run(run), log_format, log_level }
+        Self { command: Command::Run(run), log_format, log_level, misspelt: Vec::new() }
     }
 
     // Not on the stack of a run, which has no use for it: each page of a stack costs.
     #[cold]
     #[inline(never)]
-    fn parse(arguments: Vec<OsString>) -> Result<Self, Error> {
+    fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
-        let matches = command.try_get_matches_from_mut(arguments).map_err(|error| {
-            let is_without = error.kind() == ErrorKind::MissingRequiredArgument;
-            if is_without { Error::raw(error.kind(), NO_COMMAND) } else { error }
-        })?;
+        let takes_a_worker = arguments.iter().any(|word| word == "run" || word == "check");
+        let matches = command
+            .try_get_matches_from_mut(arguments)
+            .map_err(|error| in_the_users_words(error, takes_a_worker))?;
         let mut cli = Self::from_arg_matches(&matches)?;
+        let called = matches.subcommand_name().and_then(|name| command.find_subcommand(name));
+        cli.misspelt = misspelt(environment, called, Self::command);
         if let (Command::Verify(verify), Some((_, matches))) =
             (&mut cli.command, matches.subcommand())
         {
@@ -117,11 +126,11 @@ impl Cli {
     }
 }
 
-/// The only argument that is required is the worker's.
-const NO_COMMAND: &str = "\
-There is no COMMAND to run as the worker after 'version-guard run --'. An ENTRYPOINT in a Dockerfile discards the CMD of the base image: repeat it after the ENTRYPOINT. Compose's entrypoint: and Kubernetes' command: replace the ENTRYPOINT and discard the CMD: use command: and args: there.
-Usage: version-guard run [OPTIONS] -- COMMAND [ARG…]
-For more information, try '--help'.";
+const EXIT_CODES: &str = "\
+Exit: run: the worker's code, or 128 + the signal that killed it; before there is a worker: 1 a guard said no,
+127 the worker is not found, 126 it can't be executed, 125 usage, configuration or the shim's own failure.
+check: 0 or 1. seal: 0 or 125. verify, expect: 0, 1, or 2 where Redis could not be asked.
+'version-guard help COMMAND' says more.";
 
 /// Why there is nothing to be done, or nothing but to print what was asked for.
 #[derive(Debug)]

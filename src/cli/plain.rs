@@ -10,7 +10,7 @@ use super::run::{Policy, Run, Supervision};
 use crate::system::environment::Environment;
 
 /// What all twins begin with.
-const TWIN: &str = "VERSION_GUARD_";
+pub const TWIN: &str = "VERSION_GUARD_";
 
 /// What the parser would make of it, or `None` where there is anything for the parser to do.
 pub fn plain(arguments: &[OsString], environment: &Environment) -> Option<Run> {

@@ -13,7 +13,7 @@ use crate::runner::Runners;
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
 
 #[derive(Debug, Args)]
-#[command(after_help = ENVIRONMENT, mut_args(unless_empty))]
+#[command(after_help = format!("{ENVIRONMENT}\n{RUN_EXIT}"), mut_args(unless_empty))]
 pub struct Run {
     /// At most this long for the registration before the worker starts; 0s: it is made beside the worker
     #[arg(long, value_name = "DURATION", default_value = "1s")]
@@ -135,7 +135,7 @@ pub struct Policy {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = ENVIRONMENT, mut_args(unless_empty))]
+#[command(after_help = format!("{ENVIRONMENT}\n{CHECK_EXIT}"), mut_args(unless_empty))]
 pub struct Check {
     #[command(flatten)]
     pub policy: Policy,
@@ -154,5 +154,15 @@ Environment:
   WORKER_TYPE            names the worker in Redis; unset: runs unregistered
   REDIS_URL              redis://, rediss://, redis+unix:// or redis+sentinel://; unset: runs unregistered
   REDIS_URL_FILE         a file that holds it, and wins; read anew for each connection
+  VERSION_GUARD_REDIS_URL, VERSION_GUARD_REDIS_URL_FILE
+                         the same for the shim alone, such as with a user of its own; they win
   NODE_EXTRA_CA_CERTS    a file of more authorities for rediss://
 Each option has a twin in the environment, named in its description; the option wins.";
+
+const RUN_EXIT: &str = "\
+Exit: what the worker exits with, or 128 + the signal that killed it. Where it was never started: 1 a guard
+said no, 127 it is not found, 126 it can't be executed, 128 + a signal that came first, 125 usage or
+configuration error, or the shim's own failure.";
+
+const CHECK_EXIT: &str = "\
+Exit: 0 the guards let it start; 1 one of them says no; 125 usage or configuration error.";

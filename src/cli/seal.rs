@@ -10,7 +10,7 @@ use super::run::Policy;
 use super::value::{List, Value, duration, paths, switch, text, unless_empty};
 
 #[derive(Debug, Args)]
-#[command(mut_args(unless_empty))]
+#[command(after_help = SEAL_EXIT, mut_args(unless_empty))]
 pub struct Seal {
     /// The commit that the image is built from
     #[arg(long, value_name = "SHA", default_value = "")]
@@ -27,7 +27,8 @@ pub struct Seal {
     #[command(flatten)]
     pub policy: Policy,
 
-    /// Refuse to seal an image that holds packages of what --forbid-runners names, instead of a warning
+    /// Seal nothing, instead of a warning, where the SHA is no whole one, the date is not RFC 3339, or the
+    /// image holds packages of what --forbid-runners names
     #[arg(long, env = "VERSION_GUARD_STRICT", hide_env_values = true)]
     #[arg(value_parser = Value(switch))]
     pub strict: bool,
@@ -57,3 +58,7 @@ pub struct Seal {
     #[arg(env = "VERSION_GUARD_CODE_EXCEPT", hide_env_values = true, value_parser = Value(paths))]
     pub except: Vec<List<PathBuf>>,
 }
+
+const SEAL_EXIT: &str = "\
+Exit: 0 it is sealed; 125 it is not, and what was sealed before stays. Each option but --allow-argument has
+a twin in the environment, named in its description; the option wins.";

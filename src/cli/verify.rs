@@ -137,8 +137,9 @@ impl Verify {
 
 const VERIFY_ENVIRONMENT: &str = "\
 Environment:
-  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it
+  REDIS_URL  redis://, rediss://, redis+unix:// or redis+sentinel://; or REDIS_URL_FILE, a file that holds it;
+             VERSION_GUARD_REDIS_URL and VERSION_GUARD_REDIS_URL_FILE win over both
   EXPECTED_GIT_SHA_FILE  a file that holds the expected SHA
   NO_COLOR   not empty: no colour on a terminal
 Exit: 0 all workers run the expected version; 1 one is stale, missing or dead, or there is none;
-2 Redis could not be asked. Each option has a twin in the environment; the option wins.";
+2 Redis could not be asked; 125 usage error. Each option has a twin in the environment; the option wins.";

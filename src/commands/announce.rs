@@ -1,14 +1,38 @@
 //! What `run` says before the worker starts, and why it does not.
 
+use std::fs;
+
+use nix::unistd::{Pid, getppid};
 use tracing::{error, info, warn};
 
 use super::second_look::FoundRunner;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
-use crate::guard::{Expectation, Finding, Production, RUNNING_VIA_TSX, Verdict, Violation};
+use crate::guard::{
+    Expectation, Finding, Production, RUNNING_VIA_TSX, Standing, Verdict, Violation,
+};
 use crate::image::ImageIdentity;
 use crate::registry::{Overtaken, Registrar};
 use crate::runner::Runner;
+
+/// Warns where PID 1 is a shell that was told to run the shim, which gets no signal then.
+pub fn announce_shell_above() {
+    const PID_1: Pid = Pid::from_raw(1);
+    if getppid() != PID_1 || Pid::this() == PID_1 {
+        return;
+    }
+    let command_line = fs::read("/proc/1/cmdline").unwrap_or_default();
+    let words: Vec<_> =
+        command_line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let [shell, option, script, ..] = &words[..] else { return };
+    let is_shell = ["sh", "bash", "dash", "ash"].iter().any(|name| shell.ends_with(name));
+    if is_shell && option == "-c" && script.contains("version-guard") {
+        warn!(
+            "PID 1 is a shell, {} -c, as of an ENTRYPOINT or CMD in shell form: it passes no signal on, so that each stop ends in a kill. Write a list: ENTRYPOINT [\"/usr/local/bin/version-guard\", \"run\", \"--\"]",
+            Escape(shell)
+        );
+    }
+}
 
 /// Logs every violation, or what is tolerated and what looks odd.
 pub fn announce_verdict(identity: &ImageIdentity, expectation: &Expectation, verdict: &Verdict) {
@@ -132,9 +156,12 @@ fn announce_refusal(violation: &Violation) {
 pub fn announce_start(
     identity: &ImageIdentity,
     expectation: &Expectation,
+    verdict: &Verdict,
     registrar: Option<&Registrar>,
 ) {
     let policy = identity.policy.and(expectation.policy);
+    let is_enforced = expectation.is_enforced(identity.policy);
+    let guards = Standing::new(verdict.findings(), is_enforced);
     let git_sha = identity.git_sha.to_string();
     let built = match identity.build_date.as_str() {
         "" => "build date unknown".to_owned(),
@@ -146,7 +173,7 @@ pub fn announce_start(
         format!("; {} is registered in Redis at {}", registrar.worker_type, registrar.redis)
     });
     let text = format!(
-        "GIT_SHA {} ({}{held}), {built}: the guards let it start{at}",
+        "GIT_SHA {} ({}{held}), {built}: the guards let it start ({guards}){at}",
         Escape(&git_sha),
         identity.source,
     );
@@ -157,6 +184,7 @@ pub fn announce_start(
                 source = %identity.source,
                 build_date = identity.build_date,
                 %policy,
+                %guards,
                 worker_type = registered.map(|registrar| registrar.worker_type.as_str()),
                 redis = registered.map(|registrar| registrar.redis.as_str()),
                 key = registered.map(|registrar| registrar.key.as_str()),
@@ -164,8 +192,8 @@ pub fn announce_start(
             )
         };
     }
-    if expectation.is_enforced(identity.policy) && expectation.git_sha.is_none() {
-        say!(warn, format!("{text}. EXPECTED_GIT_SHA is not set: the mismatch guard is off"));
+    if is_enforced && expectation.git_sha.is_none() {
+        say!(warn, format!("{text}. The mismatch guard is off: nothing would tell a stale image"));
     } else {
         say!(info, text);
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use tracing::{error, warn};
 
-use super::announce::{announce_overtaken, announce_runner, announce_start, announce_verdict};
+use super::announce::{
+    announce_overtaken, announce_runner, announce_shell_above, announce_start, announce_verdict,
+};
 use super::reading::read_command;
 use super::second_look::SecondLook;
 use crate::cli;
@@ -28,18 +30,20 @@ use crate::system::environment::Environment;
 /// The kernel's, when it grants no descriptor for signals.
 pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> {
     let signals = Signals::since_entry()?;
+    announce_shell_above();
     let config = Config::new(options, environment)?;
     let mut supervisor = Supervisor::new(config.supervision.clone(), signals);
-    if let Err(exit) = pass_guards(&config, &mut supervisor) {
-        return Ok(exit);
-    }
+    let verdict = match pass_guards(&config, &mut supervisor) {
+        Ok(verdict) => verdict,
+        Err(exit) => return Ok(exit),
+    };
     let on_drift = config.registration.on_drift;
     let mut registrar = register(config.registration, &config.identity, &mut supervisor);
     if let Some(overtaken) = registrar.as_ref().and_then(Registrar::overtaken) {
         announce_overtaken(&config.identity, overtaken);
         return Ok(roll_back(registrar, Exit::Refused));
     }
-    announce_start(&config.identity, &config.expectation, registrar.as_ref());
+    announce_start(&config.identity, &config.expectation, &verdict, registrar.as_ref());
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
     let exit = match worker {
         Ok(worker) => {
@@ -54,7 +58,7 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
 }
 
 /// Reads what the guards judge by, and judges, unless a signal ends the run meanwhile.
-fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<(), Exit> {
+fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<Verdict, Exit> {
     let Config { identity, expectation, worker, .. } = config;
     let code = match &identity.code {
         Some(code) => Some(inspect_code(code, supervisor)?),
@@ -63,7 +67,7 @@ fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<(), Exit>
     let reading = read_command(&worker.arguments, &worker.environment);
     let verdict = Verdict::new(identity, expectation, Some(&reading), code.as_ref());
     announce_verdict(identity, expectation, &verdict);
-    if verdict.lets_start() { Ok(()) } else { Err(Exit::Refused) }
+    if verdict.lets_start() { Ok(verdict) } else { Err(Exit::Refused) }
 }
 
 /// What differs from the sealed code. However much there is to read, a signal ends the run at once.

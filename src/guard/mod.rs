@@ -2,6 +2,7 @@
 //! They follow "Core Principle: Fail-Fast Version Enforcement" of the deployment integrity document.
 
 mod command;
+mod finding;
 mod process;
 mod production;
 mod violation;
@@ -9,6 +10,7 @@ mod violation;
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
 pub use command::{Reading, Run, read, shown};
+pub use finding::{Finding, Standing};
 pub use process::{Process, runners_in};
 pub use production::Production;
 pub use violation::{RUNNING_VIA_TSX, Violation};
@@ -31,18 +33,6 @@ impl Expectation {
     pub fn is_enforced(&self, sealed: Policy) -> bool {
         self.production.is_production() || sealed.and(self.policy).enforce.is_some()
     }
-}
-
-/// What one guard found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    Passed(&'static str),
-    /// The worker must not start.
-    Refused(Violation),
-    /// What would be refused in production; here the worker starts.
-    Tolerated(Violation),
-    /// There was nothing to judge by.
-    Off(&'static str),
 }
 
 /// What each guard found, by its name.

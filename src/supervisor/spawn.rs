@@ -34,6 +34,8 @@ const SHELL: &CStr = c"/bin/sh";
 pub enum SpawnError {
     #[error("The worker's process can't be made: {0}{hint}", hint = if_limited(*.0))]
     NoProcess(Errno),
+    #[error("The worker's command is an empty word, as of a variable in the CMD that is not set")]
+    Empty,
     #[error(
         "The worker {} is not found{}{}",
         Escape(command),
@@ -66,7 +68,7 @@ impl SpawnError {
         match self {
             Self::NoProcess(_) => Exit::Failed,
             Self::NotExecutable { .. } | Self::NoInterpreter { .. } => Exit::NotExecutable,
-            Self::NotFound { .. } => Exit::NotFound,
+            Self::Empty | Self::NotFound { .. } => Exit::NotFound,
         }
     }
 }
@@ -252,6 +254,9 @@ fn explain(
     path: Option<&[u8]>,
 ) -> SpawnError {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if name.is_empty() {
+        return SpawnError::Empty;
+    }
     if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
         // execve(2) answers ENOENT also for a script or program whose interpreter is missing.
         let there =

@@ -36,6 +36,17 @@ impl Environment {
         self.0.iter().any(|entry| entry.to_bytes().starts_with(beginning.as_bytes()))
     }
 
+    /// The variables whose names begin so, each with its value.
+    pub fn of(&self, beginning: &str) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().filter_map(move |entry| {
+            let entry = entry.to_bytes();
+            let end = entry.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (entry.get(..end)?, entry.get(end + 1..)?);
+            let is_wanted = name.starts_with(beginning.as_bytes());
+            is_wanted.then(|| (OsStr::from_bytes(name), OsStr::from_bytes(value)))
+        })
+    }
+
     /// Sets a variable, in the place of all that have this name.
     pub fn set(&mut self, name: &str, value: &str) {
         // A C string holds no NUL byte, and an environment no other strings.

@@ -110,7 +110,8 @@ fn tsx_beside_bytes_that_are_no_text_is_refused() {
 fn the_word_in_what_is_not_executed_passes_the_tsx_guard() {
     for argument in ["dist/w.js", "tsx", "--queue=tsx", "w.ts", "npx tsx w.ts", "/tsx/w.js"] {
         let ended = started(|shim| shim.production(SHA).arguments([argument]));
-        assert!(!ended.stderr.contains("tsx"), "{ended:?}");
+        let [line] = ended.lines()[..] else { panic!("{ended:?}") };
+        assert!(line.contains("let it start (on: tsx, unknown;"), "{ended:?}");
     }
 }
 
@@ -217,7 +218,7 @@ fn outside_production_tsx_and_unknown_are_one_warning_line_each_and_the_worker_s
         let clean = lines(SHA, as_it_is).lines().count();
         let tsx = lines(SHA, Shim::or_tsx);
         assert_eq!(tsx.lines().count(), clean + 1, "{tsx}");
-        assert_eq!(tsx.lines().filter(|line| line.contains("tsx")).count(), 1, "{tsx}");
+        assert_eq!(tsx.lines().filter(|line| line.contains("runs tsx")).count(), 1, "{tsx}");
         let unknown = lines("unknown", as_it_is);
         assert_eq!(unknown.lines().count(), clean + 1, "{unknown}");
         assert!(unknown.contains("unknown: GIT_SHA is"), "the reason is in {unknown}");
@@ -252,12 +253,41 @@ fn production_without_an_expected_sha_is_one_warning_and_the_worker_starts() {
             Some(expected) => shim.production(SHA).env("EXPECTED_GIT_SHA", expected),
             None => shim.production(SHA),
         });
-        let named = |ended: &Ended| {
-            ended.lines().iter().filter(|line| line.contains("EXPECTED_GIT_SHA")).count()
-        };
-        assert_eq!(named(&ended), 1, "{ended:?}");
-        let development = started(|shim| shim.env("GIT_SHA", SHA));
-        assert_eq!(named(&development), 0, "{development:?}");
+        // A warning: it is said where no more than warnings are wanted, and in development it is not.
+        let warned = |shim: Shim| shim.env("VERSION_GUARD_LOG", "warn");
+        let [line] = ended.lines()[..] else { panic!("{ended:?}") };
+        assert!(line.contains("mismatch off: EXPECTED_GIT_SHA is not set"), "{ended:?}");
+        assert!(line.contains("The mismatch guard is off"), "{ended:?}");
+        assert_eq!(started(|shim| warned(shim.production(SHA))).lines(), [line]);
+        assert_eq!(started(|shim| warned(shim.env("GIT_SHA", SHA))).stderr, "");
+    }
+}
+
+/// Which guards hold in a run that none of them refuses, by its first line.
+#[test]
+fn the_first_line_names_the_guards_that_are_on_and_why_one_is_off() {
+    const OPEN: &str = "mismatch off: EXPECTED_GIT_SHA is not set";
+    const NO_CODE: &str = "code off: the image has sealed no code";
+    const WARNS: &str = "tsx, unknown only warn: NODE_ENV is not production";
+    let line_of = |change: &dyn Fn(Shim) -> Shim| {
+        let ended = started(change);
+        let [line] = ended.lines()[..] else { panic!("{ended:?}") };
+        line.to_owned()
+    };
+    let development = |shim: Shim| shim.env("GIT_SHA", SHA);
+    let expects = |shim: Shim| shim.env("EXPECTED_GIT_SHA", SHA);
+    for (change, guards) in [
+        (&development as &dyn Fn(Shim) -> Shim, format!("({WARNS}; {OPEN}; {NO_CODE})")),
+        (&|shim| expects(development(shim)), format!("(on: mismatch; {WARNS}; {NO_CODE})")),
+        (&|shim| shim.production(SHA), format!("(on: tsx, unknown; {OPEN}; {NO_CODE})")),
+        (&|shim| expects(shim.production(SHA)), format!("(on: tsx, unknown, mismatch; {NO_CODE})")),
+        (
+            &|shim| development(shim).env("VERSION_GUARD_ENFORCE", "always"),
+            format!("(on: tsx, unknown; {OPEN}; {NO_CODE})"),
+        ),
+    ] {
+        let line = line_of(change);
+        assert!(line.contains(&guards), "{guards} in {line}");
     }
 }
 

@@ -37,6 +37,7 @@ mod soak;
 mod supervision_options;
 mod suspension;
 mod terminal;
+mod usage;
 mod values;
 mod verify_command;
 mod wall;

@@ -11,6 +11,9 @@ use nix::unistd::mkfifo;
 use crate::common::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_D, CTRL_Z, Terminal};
 use crate::common::{Folder, Shim, binary, children, eventually, fixture, kill, status_field};
 
+/// How the shim's line before the worker's start ends.
+const STARTS: &str = "has sealed no code)\r\n";
+
 /// An interactive shell in a terminal window.
 fn shell() -> Terminal {
     let mut command = Command::new("bash");
@@ -200,7 +203,7 @@ fn a_script_around_the_shim_is_suspended_with_it() {
 #[test]
 fn ctrl_z_does_not_freeze_a_worker_that_no_shell_could_continue() {
     let mut terminal = Terminal::docker_run_it(Shim::command("run").worker(["cat"]));
-    terminal.expect("let it start\r\n");
+    terminal.expect(STARTS);
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_Z);
     terminal.expect("^Z");
@@ -360,7 +363,7 @@ fn the_terminal_comes_back_from_a_worker_that_has_ended() {
 fn the_terminal_comes_back_from_a_worker_that_can_not_be_executed() {
     let mut terminal = script("SHIM run -- /nowhere; SHIM run -- cat; echo over");
     terminal.expect("is not found");
-    terminal.expect("let it start\r\n");
+    terminal.expect(STARTS);
     repeats(&mut terminal, "one");
     terminal.type_in(CTRL_D);
     terminal.expect("over");
@@ -400,7 +403,7 @@ fn the_shims_lines_and_the_workers_stay_whole_on_a_terminal() {
     let shim = Shim::command("run").options(["--warn-on-reap"]).worker(["sh", "-c", &script]);
     let mut terminal = Terminal::docker_run_it(shim);
     let mut go = File::options().read(true).write(true).open(&fifo).unwrap();
-    terminal.expect("let it start\r\n");
+    terminal.expect(STARTS);
     let mut text = String::new();
     for _ in 0..ROUNDS {
         text += &terminal.expect("read\r\n");

@@ -129,12 +129,30 @@ fn strict_refuses_and_leaves_what_was_sealed_before() {
 }
 
 #[test]
-fn strict_without_a_list_is_a_mistake_that_is_told() {
+fn strict_seals_no_image_that_does_not_say_which_commit_and_when() {
+    for (git_sha, date, value) in [
+        ("a1b2c3d", "", "a1b2c3d"),
+        ("v1.4.2", "", "v1.4.2"),
+        ("latest", "", "latest"),
+        ("", "", ""),
+        (SHA, "yesterday", "yesterday"),
+        (SHA, "2026-01-08 12:00", "2026-01-08 12:00"),
+    ] {
+        let image = Image::new();
+        let told = image.seal_of(git_sha).options(["--build-date", date]);
+        let ended = told.clone().options(["--strict"]).output();
+        assert_eq!(ended.code, 125, "{value}: {ended:?}");
+        let [line] = ended.lines()[..] else { panic!("{ended:?}") };
+        assert!(line.contains("--strict") && line.contains(&format!("'{value}'")), "{line}");
+        assert!(image.sealed().is_none());
+        // Without it the same is a warning.
+        let ended = told.output();
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stderr.contains(&format!("'{value}'")), "{ended:?}");
+        assert!(image.sealed().is_some());
+    }
     let image = Image::new();
-    let ended = image.seal().options(["--strict"]).output();
-    assert_eq!(ended.code, 125, "{ended:?}");
-    assert!(ended.stderr.contains("no --forbid-runners says which"), "{ended:?}");
-    assert!(image.sealed().is_none());
+    sealed(&image, &["--strict", "--build-date", "2026-01-08T12:00:00+01:00"]);
 }
 
 /// The control is the same folder on the image's own file system.

@@ -164,7 +164,7 @@ fn a_command_is_looked_for_as_execvp_does() {
         ("", "", "ROOT/plain/worker", 126, forbidden),
         ("", "", "ROOT/directories", 126, forbidden),
         ("", "", "ROOT/more/loop", 126, "ELOOP"),
-        ("ROOT/bin", "bin", "", 127, not_found),
+        ("ROOT/bin", "bin", "", 127, "is an empty word"),
     ] {
         let (path, command) = (path.replace("ROOT", root), command.replace("ROOT", root));
         let shim = Shim::command("run").worker([&command]).arguments(EXIT_7).env("PATH", &path);

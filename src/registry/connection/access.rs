@@ -22,12 +22,14 @@ const MAX_URL_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Access {
     source: Source,
+    /// What holds the URL, or with _FILE behind it names the file.
+    variable: &'static str,
     files: CertificateFiles,
     /// What is read from one connection at most, in bytes.
     pub max_reply_bytes: u64,
     /// Where it was when this was last known, without user and password.
     shown: RefCell<String>,
-    /// Whether a REDIS_URL is set beside the file that counts.
+    /// Whether a URL is set beside the file that counts.
     overrides_url: bool,
     /// Read once: the files may be gone, or mean others, once the worker runs.
     trust: OnceCell<Arc<Trust>>,
@@ -41,20 +43,27 @@ enum Source {
 }
 
 impl Access {
-    pub fn to(endpoint: Endpoint, files: CertificateFiles) -> Self {
+    /// By the URL that this variable holds.
+    pub fn to(variable: &'static str, endpoint: Endpoint, files: CertificateFiles) -> Self {
         let shown = endpoint.to_string();
-        Self::new(Source::Url(Box::new(endpoint)), files, shown)
+        Self::new(Source::Url(Box::new(endpoint)), variable, files, shown)
     }
 
     /// By the URL in this file, whatever stands there when it is needed.
-    pub fn by_file(path: PathBuf, overrides_url: bool, files: CertificateFiles) -> Self {
+    pub fn by_file(
+        variable: &'static str,
+        path: PathBuf,
+        overrides_url: bool,
+        files: CertificateFiles,
+    ) -> Self {
         let shown = format!("the place that {} names", Escape(&path.display().to_string()));
-        Self { overrides_url, ..Self::new(Source::File(path), files, shown) }
+        Self { overrides_url, ..Self::new(Source::File(path), variable, files, shown) }
     }
 
-    fn new(source: Source, files: CertificateFiles, shown: String) -> Self {
+    fn new(source: Source, variable: &'static str, files: CertificateFiles, shown: String) -> Self {
         Self {
             source,
+            variable,
             files,
             max_reply_bytes: MAX_REPLY_BYTES,
             shown: RefCell::new(shown),
@@ -72,8 +81,10 @@ impl Access {
     /// be is told where it is needed.
     pub fn odd(&self) -> Vec<String> {
         let of_url = self.endpoint().map(|endpoint| endpoint.odd).unwrap_or_default();
-        let twice = self.overrides_url.then(|| "is set beside REDIS_URL_FILE, which counts".into());
-        of_url.into_iter().chain(twice).map(|odd| format!("REDIS_URL {odd}")).collect()
+        let variable = self.variable;
+        let twice =
+            self.overrides_url.then(|| format!("is set beside {variable}_FILE, which counts"));
+        of_url.into_iter().chain(twice).map(|odd| format!("{variable} {odd}")).collect()
     }
 
     /// The Redis that the URL names now.
@@ -87,7 +98,8 @@ impl Access {
                 let unusable = |reason: &dyn fmt::Display| {
                     let path = path.display().to_string();
                     ConnectionError::Url(format!(
-                        "REDIS_URL_FILE {} can't be used: {reason}",
+                        "{}_FILE {} can't be used: {reason}",
+                        self.variable,
                         Escape(&path)
                     ))
                 };

@@ -56,7 +56,11 @@ impl Image {
 
     /// `version-guard seal` of a commit, as the build calls it.
     pub fn seal(&self) -> Shim {
-        Shim::of("/version-guard".into(), ["seal", "--git-sha", SHA])
+        self.seal_of(SHA)
+    }
+
+    pub fn seal_of(&self, git_sha: &str) -> Shim {
+        Shim::of("/version-guard".into(), ["seal", "--git-sha", git_sha])
             .behind(["unshare", "--root"])
             .behind([self.root.path("")])
             .inside(self.mounts.clone())
