@@ -47,6 +47,7 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     let worker = start(&config.worker, &mut registrar, &mut supervisor);
     let exit = match worker {
         Ok(worker) => {
+            registrar.iter_mut().for_each(Registrar::executed);
             let registered = Registered::new(registrar, on_drift);
             let look = SecondLook::new(config.runner_watch);
             supervise(&worker, registered, look, &mut supervisor, &config.identity)

@@ -5,7 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use redis::Value;
 use serde::Serialize;
 
-use super::record::{DRAINING, Departure, WorkerEnd};
+use super::departure::{Departure, WorkerEnd};
+use super::record::{DRAINING, STARTING};
 use crate::escape::Escape;
 
 /// The whole fleet, at one time of Redis's clock.
@@ -91,6 +92,15 @@ impl StoredRecord {
         };
         (record != Self::default()).then_some(record)
     }
+
+    /// Whether its worker has not been executed yet, and may never be.
+    pub fn is_starting(&self) -> bool {
+        self.says(STARTING)
+    }
+
+    fn says(&self, state: &str) -> bool {
+        self.state.as_ref().is_some_and(|said| said.as_str() == state)
+    }
 }
 
 impl Instance {
@@ -108,8 +118,7 @@ impl Instance {
 
     /// Whether its worker was asked to stop and has not ended yet.
     pub fn is_draining(&self) -> bool {
-        let state = self.record.as_ref().and_then(|record| record.state.as_ref());
-        state.is_some_and(|state| state.as_str() == DRAINING)
+        self.record.as_ref().is_some_and(|record| record.says(DRAINING))
     }
 }
 

@@ -4,6 +4,7 @@
 mod batch;
 mod client;
 mod connection;
+mod departure;
 mod drift;
 mod drift_watch;
 mod eviction;
@@ -26,6 +27,7 @@ mod thread;
 mod properties;
 
 pub use connection::{Access, CertificateFiles, ConnectionError, Endpoint};
+pub use departure::WorkerEnd;
 pub use drift::OnDrift;
 pub use expectation::{ALL_TYPES, Published, clear, publish};
 #[cfg(test)]
@@ -34,7 +36,7 @@ pub use fleet::{Departed, EscapedText, Fleet, Instance, age};
 pub use key::{KeyPrefix, WorkerType, in_ms};
 pub use published::{now, published};
 pub use reader::read;
-pub use record::{WorkerEnd, rfc3339};
+pub use record::rfc3339;
 pub use registrar::{Overtaken, Registrar};
 pub use registration::Registration;
 pub use session::Session;

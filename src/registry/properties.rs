@@ -4,6 +4,7 @@ use bolero::generator::produce;
 use redis::{Value, parse_redis_value};
 
 use super::batch::{fields, masters_of, or_first_error, redirect, time_of, unix_ms, value};
+use super::departure::{Departure, WorkerEnd};
 use super::drift::{Drift, judge};
 use super::expectation::{parse, publish};
 use super::fleet::{Departed, EscapedText, Instance, StoredRecord, ms_of};
@@ -11,7 +12,7 @@ use super::key::{
     KeyPrefix, WorkerType, index_key, instance_key, left_key, type_and_id, type_in_version_key,
     version_key,
 };
-use super::record::{Departure, WorkerEnd, rfc3339};
+use super::record::rfc3339;
 use crate::escape::is_harmless;
 use crate::image::is_same;
 use crate::pieces;

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::cmd;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::departure::{Departure, MAX_DEPARTURES, WorkerEnd};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, version_key,
 };
@@ -83,43 +83,26 @@ impl Record {
 pub struct Life {
     /// Since when it has been registered: unix time in ms by Redis's clock; `None` until that was heard.
     pub registered_at: Option<u64>,
+    /// Whether its worker has been executed.
+    pub is_executed: bool,
     /// Whether its worker was asked to stop.
     pub is_draining: bool,
 }
 
+impl Life {
+    fn state(&self) -> &'static str {
+        match self {
+            Self { is_draining: true, .. } => DRAINING,
+            Self { is_executed: true, .. } => RUNNING,
+            _ => STARTING,
+        }
+    }
+}
+
 /// The values of an instance's `state`.
+pub const STARTING: &str = "starting";
 pub const RUNNING: &str = "running";
 pub const DRAINING: &str = "draining";
-
-/// How many departures of a type are remembered.
-pub const MAX_DEPARTURES: u64 = 10;
-
-/// How a worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WorkerEnd {
-    /// With this exit code.
-    Exited(u8),
-    /// By this signal.
-    Killed(u8),
-}
-
-/// What a goodbye leaves behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Departure {
-    pub id: String,
-    pub hostname: String,
-    pub git_sha: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<u8>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<u8>,
-    /// Whether the worker was asked to stop, and did not end by itself.
-    #[serde(default)]
-    pub was_asked: bool,
-    /// By Redis's clock, as RFC 3339.
-    pub at: String,
-}
 
 /// RFC 3339 of a unix time in ms.
 pub fn rfc3339(ms: u64) -> String {
@@ -184,7 +167,7 @@ impl Entry {
         let mut more = vec![
             ("hostname", self.record.hostname.as_str()),
             ("heartbeat", &heartbeat),
-            ("state", if life.is_draining { DRAINING } else { RUNNING }),
+            ("state", life.state()),
         ];
         if life.registered_at.is_some() {
             more.push(("registeredAt", &registered_at));
@@ -199,6 +182,17 @@ impl Entry {
     /// Replies what the index says.
     pub fn read_last_seen(&self) -> Batch {
         vec![cmd("ZSCORE").arg(&self.index_key).arg(&self.member).clone()]
+    }
+
+    /// Never seen yet, where the index does not know better: so that whoever sees the version key finds
+    /// that there is more to it.
+    pub fn enter_index(&self) -> Batch {
+        vec![
+            cmd("MULTI"),
+            cmd("ZADD").arg(&self.index_key).arg("NX").arg(0).arg(&self.member).clone(),
+            pexpire(&self.index_key, DAY),
+            cmd("EXEC"),
+        ]
     }
 
     /// Last seen at this unix time in ms; what hasn't been for a day is forgotten.

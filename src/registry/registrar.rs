@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::departure::WorkerEnd;
 use super::drift_watch::DRIFTED;
-use super::record::WorkerEnd;
 use super::registration::Registration;
 use super::task::{
-    DRAIN, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Task, warn_that,
+    DRAIN, EXECUTED, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Task, warn_that,
 };
 use crate::image::ImageIdentity;
 
@@ -166,6 +166,11 @@ impl Registrar {
         if let FirstAttempt::Failed(why) = &self.first_attempt {
             warn_that("is not registered", &self.worker_type, &self.redis, why);
         }
+    }
+
+    /// The worker has been executed: from now on its instance is one that readers find.
+    pub fn executed(&mut self) {
+        let _ = self.channel.write_all(&[EXECUTED]);
     }
 
     /// The worker was asked to stop: its instance says so until it has.

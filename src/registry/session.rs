@@ -261,12 +261,17 @@ impl Session {
         replies
     }
 
-    /// Sends batches behind those that an attempt which was cancelled has sent, on the same
-    /// connections, and waits for no reply: whenever Redis comes to what was sent before, it comes to
-    /// these next. Gives back the connections, to be held until the end.
-    pub async fn follow_up(&mut self, batches: &[Batch]) -> impl Sized + use<> {
+    /// Sends batches behind those that an attempt which was cancelled has sent and Redis has not answered
+    /// within the patience,
+    /// on the same connections, and waits for no reply: whenever Redis comes to what was sent before, it
+    /// comes to these next. Gives back the connections, to be held until the end.
+    pub async fn follow_up(&mut self, batches: &[Batch], patience: Duration) -> impl Sized + use<> {
         let mut nodes = mem::take(&mut self.nodes);
         nodes.append(&mut self.abandoned);
+        for node in &mut nodes {
+            node.settle(patience).await;
+        }
+        nodes.retain(Node::is_owed);
         for node in &mut nodes {
             node.post(batches.iter().flatten(), POST_LIMIT).await;
         }

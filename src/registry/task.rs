@@ -15,10 +15,11 @@ use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
 use super::connection::ConnectionError;
+use super::departure::WorkerEnd;
 use super::drift_watch::{DriftWatch, drift_report};
 use super::expectation::Published;
 use super::key::WorkerType;
-use super::record::{Entry, InstanceId, Record, WorkerEnd};
+use super::record::{Entry, InstanceId, Record};
 use super::registration::Registration;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
@@ -35,6 +36,8 @@ pub const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub const START: u8 = b's';
 pub const ROLL_BACK: u8 = b'x';
 pub const DRAIN: u8 = b'd';
+/// The worker has been executed.
+pub const EXECUTED: u8 = b'w';
 /// Each with the exit code or the signal behind it.
 pub const EXITED: u8 = b'e';
 pub const KILLED: u8 = b'k';
@@ -54,6 +57,8 @@ pub struct Task {
     pub(super) is_leaving: Cell<bool>,
     /// Ends a pause between two heartbeats.
     wake: Notify,
+    /// Ends the wait for the worker to be executed.
+    executed: Notify,
     /// See `Registrar`.
     pub told: Arc<AtomicBool>,
 }
@@ -89,6 +94,7 @@ impl Task {
             has_failed: Cell::new(false),
             is_leaving: Cell::new(false),
             wake: Notify::new(),
+            executed: Notify::new(),
             told: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -111,6 +117,7 @@ impl Task {
                     self.client.drain();
                     self.wake.notify_one();
                 }
+                Ok(EXECUTED) => self.hear_of_execution(),
                 order => break order,
             }
         };
@@ -133,6 +140,12 @@ impl Task {
         Ok(())
     }
 
+    /// The worker has been executed.
+    pub(super) fn hear_of_execution(&self) {
+        self.client.executed();
+        self.executed.notify_one();
+    }
+
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
     async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
         let reports = Mutex::new(reports);
@@ -152,7 +165,16 @@ impl Task {
         // Nobody waits for one without time: it is like any other in the background.
         let late = self.has_failed.get() || self.timeout.is_zero();
         let limit = if self.timeout.is_zero() { BACKGROUND_LIMIT } else { self.timeout };
-        let first = self.client.register(late, limit, acknowledged).await;
+        let executed = async || self.executed.notified().await;
+        let first = self.client.register(late, limit, acknowledged, executed).await;
+        let first = match first {
+            // To execute it took longer than an attempt may: no fault of Redis's.
+            Err(_) if heard.get().is_some() && !self.client.is_executed() => {
+                self.executed.notified().await;
+                self.client.renew(BACKGROUND_LIMIT).await
+            }
+            first => first,
+        };
         match (heard.get(), first) {
             (Some(true), Ok(_)) => State::Registered,
             (Some(true), first) => self.became(State::Registered, first),
@@ -185,7 +207,9 @@ impl Task {
             }
             let attempt = match *state {
                 State::Unregistered => {
-                    self.client.register(self.has_failed.get(), BACKGROUND_LIMIT, async || ()).await
+                    let executed = async || self.executed.notified().await;
+                    let late = self.has_failed.get();
+                    self.client.register(late, BACKGROUND_LIMIT, async || (), executed).await
                 }
                 State::Registered | State::Lost => self.client.renew(BACKGROUND_LIMIT).await,
             };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::task::{DRAIN, FAILED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
+use super::task::{DRAIN, EXECUTED, FAILED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
 use crate::system::signals::block_all;
 
 impl Task {
@@ -84,6 +84,10 @@ impl Task {
         match waited {
             Ok(()) if order == [DRAIN] => {
                 self.client.drain();
+                false
+            }
+            Ok(()) if order == [EXECUTED] => {
+                self.hear_of_execution();
                 false
             }
             Ok(()) => true,

@@ -40,7 +40,12 @@ impl fmt::Display for Living {
         let command_line = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
         let mut words = command_line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
         let shown: Vec<_> = words.by_ref().take(WORDS).map(String::from_utf8_lossy).collect();
-        let shown = shown.join(" ");
+        let shown = match &shown[..] {
+            // One that is just being made.
+            [] => fs::read_to_string(format!("/proc/{}/comm", self.0)).unwrap_or_default(),
+            words => words.join(" "),
+        };
+        let shown = shown.trim_end();
         let mut rest = shown.chars();
         let shown: String = rest.by_ref().take(CHARACTERS).collect();
         let is_cut = rest.next().is_some() || words.next().is_some();

@@ -1,6 +1,7 @@
 //! The supervisor: starts the worker, forwards signals, reaps, and tells how it ended.
 
 mod companion;
+mod death;
 mod descendants;
 mod diagnosis;
 mod looks;
@@ -170,6 +171,7 @@ impl Supervisor {
         if let Some(terminal) = &self.terminal {
             terminal.take_back(worker, status, self.last_forwarded);
         }
+        death::warn_of(status, end.sent, self.terminal.is_some());
         self.remaining = Remaining::of(worker.pid(), &end, &self.options);
         (Exit::Worker(self.options.remapped(code_of(status))), status)
     }
@@ -184,12 +186,14 @@ impl Supervisor {
         let mut looks = Looks::new(watch.duration());
         let mut kill_at: Option<Instant> = None;
         let mut stop: Option<Stop> = None;
+        let mut was_killed = false;
         let mut deferred = mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
             let reaped = reap::drain(worker.pid(), self.options.scope, self.options.warn_on_reap);
             if let Some(status) = reaped.ended {
-                return End { status, stop, is_childless: reaped.childless };
+                let sent = if was_killed { Some(Signal::KILL) } else { self.last_forwarded };
+                return End { status, sent, stop, is_childless: reaped.childless };
             }
             if let (Some(by), Some(terminal)) = (reaped.stopped, &self.terminal) {
                 terminal.stop_as_well(by, worker);
@@ -197,6 +201,7 @@ impl Supervisor {
             if kill_at.is_some_and(|at| at <= Instant::now()) {
                 kill_at = None;
                 if worker.forward(Signal::KILL, self.options.scope) {
+                    was_killed = true;
                     warn!("The worker has not ended within the stop timeout: killed it");
                 }
             }

@@ -23,6 +23,8 @@ const KILL_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy)]
 pub struct End {
     pub status: ExitStatus,
+    /// The last signal that it was sent.
+    pub sent: Option<Signal>,
     /// Whether it was asked to stop before, and when it would have been killed.
     pub stop: Option<Stop>,
     /// Whether nothing is left of it.
@@ -169,7 +171,7 @@ pub fn kill_all(worker: Pid, signals: &mut Signals) -> End {
         }
         if reaped.childless || has_given_up {
             // Nothing more can be done about it.
-            return End { status, stop: None, is_childless: true };
+            return End { status, sent: Some(Signal::KILL), stop: None, is_childless: true };
         }
         signals.wait(None, Some(Instant::now() + KILL_PAUSE));
     }

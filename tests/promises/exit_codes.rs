@@ -19,3 +19,40 @@ fn a_death_by_any_signal_that_kills_is_128_and_the_signal_as_pid_1() {
         assert_eq!(ended.code, 128 + signal, "{ended:?}");
     }
 }
+
+/// How a worker dies, and what the one line about it says.
+#[test]
+fn a_death_by_a_signal_is_one_line_with_the_signal_and_its_usual_cause() {
+    for (task, signal, words) in [
+        (["die", "9"], "SIGKILL", "exit code 137. "),
+        (["die", "11"], "SIGSEGV", "exit code 139. A fault"),
+        (["die", "6"], "SIGABRT", "exit code 134. It gave up"),
+        (["die", "15"], "SIGTERM", "exit code 143"),
+    ] {
+        let ended = Shim::run(task).output();
+        let lines = ended.lines();
+        let mut about = lines.iter().filter(|line| line.contains("was killed by"));
+        let (Some(line), None) = (about.next(), about.next()) else { panic!("{ended:?}") };
+        assert!(line.contains(signal) && line.contains(words), "{line}");
+    }
+    let shell = Shim::command("run").worker(["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).output();
+    assert_eq!(shell.code, 137);
+    assert!(shell.stderr.contains("exited with 137, as a shell does"), "{shell:?}");
+}
+
+#[test]
+fn a_death_by_the_signal_of_a_stop_needs_no_line() {
+    for signal in [1, 15] {
+        let shim = Shim::run(["sleep"]).ready();
+        shim.signal(signal);
+        let ended = shim.end();
+        assert_eq!(ended.code, 128 + signal, "{ended:?}");
+        assert!(!ended.stderr.contains("was killed by"), "{ended:?}");
+    }
+    let mut stubborn = Shim::run(["echo", "64"]).options(["--stop-timeout", "100ms"]).ready();
+    stubborn.signal(15);
+    assert!(stubborn.line().starts_with("15 from"));
+    let ended = stubborn.end();
+    assert_eq!(ended.code, 137);
+    assert!(!ended.stderr.contains("was killed by"), "{ended:?}");
+}

@@ -91,7 +91,7 @@ fn the_stop_timeout_ends_the_wait() {
 
 /// A worker that ends by itself while a process that it has started goes on.
 fn deserter(more: &str) -> Shim {
-    Shim::command("run").worker(["sh", "-c", &format!("{more} sleep 1000 & exit 5")])
+    Shim::command("run").worker(["sh", "-c", &format!("{more} sleep 1000 & sleep 0.1; exit 5")])
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_reap_grace_that_is_long_enough_is_silent_and_one_that_is_not_names_who_need
 
 #[test]
 fn no_more_is_shown_of_a_command_line_than_its_beginning() {
-    let script = "sh -c 'while :; do sleep 1; done' secret-1 hunter2 & exit 5";
+    let script = "sh -c 'while :; do sleep 1; done' secret-1 hunter2 & sleep 0.1; exit 5";
     let ended = Shim::command("run").worker(["sh", "-c", script]).pid1().output();
     assert!(ended.stderr.contains("(sh -c …)"), "{ended:?}");
     assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
@@ -133,7 +133,8 @@ fn no_more_is_shown_of_a_command_line_than_its_beginning() {
 
 #[test]
 fn of_many_the_first_are_named_and_the_others_counted() {
-    let script = "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; exit 5";
+    // Each of them has executed its program by then.
+    let script = "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; sleep 0.3; exit 5";
     let ended = Shim::command("run").worker(["sh", "-c", script]).pid1().output();
     assert_eq!(ended.stderr.matches("(sleep 1000)").count(), 5, "{ended:?}");
     assert!(ended.stderr.contains(" and 2 more"), "{ended:?}");

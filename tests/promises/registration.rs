@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -629,6 +629,33 @@ fn a_worker_that_can_not_be_executed_leaves_no_registration_behind() {
             assert_eq!(redis.cli(["DBSIZE"]), "0", "{ended:?}");
         }
     }
+}
+
+/// What `verify` says at each moment at which the shim of this worker and Redis say something.
+fn seen_meanwhile(worker: &'static str) -> Vec<String> {
+    let redis = Arc::new(Redis::start());
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (server, hear) = (Arc::downgrade(&redis), said.clone());
+    let wire = Server::wire(redis.port, move |_, _| {
+        let url = server.upgrade().expect("a server").url();
+        let verify = Shim::command("verify").env("REDIS_URL", url).options(["--expected", SHA]);
+        hear.lock().unwrap().push(verify.output().stdout);
+    });
+    let url = format!("redis://127.0.0.1:{}", wire.port);
+    // Long enough for all that is asked meanwhile.
+    let shim = extractor(url).options(["--register-timeout", "30s"]).worker([worker, "0.2"]);
+    let ended = shim.output();
+    assert_eq!(ended.code, if worker == "sleep" { 0 } else { 127 }, "{ended:?}");
+    let said = said.lock().unwrap().clone();
+    assert!(said.len() > 4, "{said:?}");
+    said
+}
+
+#[test]
+fn a_worker_that_can_not_be_executed_is_never_seen_ok() {
+    let ok = |said: Vec<String>| said.iter().filter(|said| said.contains("[OK] extractor")).count();
+    assert_eq!(ok(seen_meanwhile("no-such-program")), 0);
+    assert!(ok(seen_meanwhile("sleep")) > 0);
 }
 
 /// A retraction during which somebody else registers under the same key, just before `moment` of it

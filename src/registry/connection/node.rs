@@ -103,6 +103,11 @@ impl Node {
         self.connection.heard()
     }
 
+    /// Waits for the replies that are owed, at most this long.
+    pub async fn settle(&mut self, limit: Duration) {
+        self.connection.settle(limit).await;
+    }
+
     /// Sends commands behind those that are on their way, and waits for no reply.
     pub async fn post(&mut self, commands: impl IntoIterator<Item = &Cmd>, limit: Duration) {
         self.connection.post(commands, limit).await;

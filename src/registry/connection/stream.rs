@@ -106,6 +106,11 @@ impl Connection {
         (replies, error)
     }
 
+    /// Reads the replies that are still to come, at most this long.
+    pub async fn settle(&mut self, limit: Duration) {
+        let _ = timeout(limit, self.exchange([])).await;
+    }
+
     /// Sends commands behind those that are on their way, and waits for no reply.
     pub async fn post<'c>(&mut self, commands: impl IntoIterator<Item = &'c Cmd>, limit: Duration) {
         self.append(commands);

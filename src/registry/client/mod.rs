@@ -1,5 +1,7 @@
 //! One instance as a client of the registry: each attempt to register, renew, deregister or roll back.
 
+mod goodbye;
+
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,8 @@ use super::batch::{Batch, Replies, fields, is_lacking, time_of};
 use super::connection::{Access, ConnectionError};
 use super::drift::{Drift, judge};
 use super::expectation::read_expectation;
-use super::key::{KeyPrefix, WorkerType, in_ms};
-use super::record::{Entry, Life, WorkerEnd};
+use super::key::{KeyPrefix, WorkerType};
+use super::record::{Entry, Life};
 use super::session::Session;
 
 /// What an attempt works with.
@@ -24,6 +26,8 @@ pub struct Client {
     /// Whether any attempt has come as far as to write.
     has_written: Cell<bool>,
     life: Cell<Life>,
+    /// What the first record said that the index leads to.
+    written: Cell<Option<Life>>,
     prefix: KeyPrefix,
     worker_type: WorkerType,
     /// How the worker stands to what is published, as it was last read, and when by Redis's clock.
@@ -51,6 +55,7 @@ impl Client {
             entry,
             has_written: Cell::new(false),
             life: Cell::default(),
+            written: Cell::default(),
             clock: Cell::new(None),
         }
     }
@@ -59,6 +64,15 @@ impl Client {
     /// time by Redis's clock.
     pub fn take_drift(&self) -> Option<(Drift, u64)> {
         self.drift.take()
+    }
+
+    /// From now on the instance says that its worker runs.
+    pub fn executed(&self) {
+        self.life.set(Life { is_executed: true, ..self.life.get() });
+    }
+
+    pub fn is_executed(&self) -> bool {
+        self.life.get().is_executed
     }
 
     /// From now on the instance says that its worker was asked to stop.
@@ -72,13 +86,6 @@ impl Client {
 
     pub fn has_written(&self) -> bool {
         self.has_written.get()
-    }
-
-    /// Has Redis forget the instance right after what an attempt that was dropped has sent, whenever it
-    /// comes to that: no late write brings the instance back. Gives what has to be held until the end.
-    pub async fn follow_up(&self) -> impl Sized + use<> {
-        let gone = [self.entry.delete_last_seen(), self.entry.delete_instance()];
-        self.session.lock().await.follow_up(&gone).await
     }
 
     /// Where Redis is, without user and password.
@@ -104,7 +111,8 @@ impl Client {
     /// Registers for the first time. The version key is that of the last instance to start: a late
     /// registration writes it only where no later one has.
     ///
-    /// Tells as soon as Redis has acknowledged the instance; the index follows.
+    /// Tells as soon as Redis has acknowledged the instance; the index follows, and that the worker runs
+    /// once it has been executed.
     ///
     /// # Errors
     /// What failed within the limit.
@@ -113,10 +121,19 @@ impl Client {
         late: bool,
         limit: Duration,
         acknowledged: impl AsyncFn(),
+        executed: impl AsyncFn(),
     ) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis: &mut Session| {
-            let version = (!late).then(|| self.entry.write_version());
-            let (renewal, _) = self.report(redis, version, &acknowledged).await?;
+            let mut first = vec![self.entry.enter_index()];
+            first.extend((!late).then(|| self.entry.write_version()));
+            let (renewal, _) = self.report(redis, first, &acknowledged).await?;
+            if self.written.get().is_some_and(|life| !life.is_executed) {
+                if !self.is_executed() {
+                    executed().await;
+                }
+                let written = redis.send(vec![self.entry.write_instance(&self.life.get())]).await?;
+                redis.all_ok(written)?;
+            }
             if late {
                 // Last on this connection: what it watches would make another transaction fail.
                 self.write_version_if_latest(redis).await?;
@@ -133,8 +150,8 @@ impl Client {
     /// What failed within the limit.
     pub async fn renew(&self, limit: Duration) -> Result<Renewal, ConnectionError> {
         self.reach(limit, async |redis: &mut Session| {
-            let version = Some(self.entry.renew_version());
-            let (renewal, replies) = self.report(redis, version, async || ()).await?;
+            let first = vec![self.entry.renew_version()];
+            let (renewal, replies) = self.report(redis, first, async || ()).await?;
             if replies.first().and_then(|renewed| renewed.first()) == Some(&Value::Int(0)) {
                 self.write_version_if_latest(redis).await?;
             }
@@ -143,15 +160,15 @@ impl Client {
         .await
     }
 
-    /// A sign of life, with a batch about the version key before it, in two round trips; reads in the
-    /// first of them what is published. Gives the replies to the version's batch and the instance's.
+    /// A sign of life, with other batches before it, in two round trips; reads in the first of them what is
+    /// published. Gives the replies to those batches and the instance's.
     async fn report(
         &self,
         redis: &mut Session,
-        version: Option<Batch>,
+        first: Vec<Batch>,
         acknowledged: impl AsyncFn(),
     ) -> Result<(Renewal, Vec<Vec<Value>>), ConnectionError> {
-        let mut batches: Vec<Batch> = version.into_iter().collect();
+        let mut batches = first;
         batches.extend([
             self.entry.write_instance(&self.life.get()),
             self.entry.read_last_seen(),
@@ -182,6 +199,7 @@ impl Client {
         if self.life.get().registered_at.is_none() {
             // Since when is known only now.
             self.life.set(Life { registered_at: Some(now), ..self.life.get() });
+            self.written.set(Some(self.life.get()));
             batches.push(self.entry.write_instance(&self.life.get()));
         }
         let written = redis.send(batches).await?;
@@ -229,65 +247,5 @@ impl Client {
             Err(error) if is_lacking(&error) => redis.send_one(self.entry.read_version()).await,
             Err(error) => Err(redis.error_reply(&error)),
         }
-    }
-
-    /// Takes back what was written for a worker that never was. Another instance's version key stays.
-    ///
-    /// # Errors
-    /// What failed within the limit.
-    pub async fn roll_back(&self, limit: Duration) -> Result<(), ConnectionError> {
-        let entry = &self.entry;
-        self.reach(limit, async |redis: &mut Session| {
-            let batches =
-                vec![entry.delete_last_seen(), entry.delete_instance(), entry.watch_version()];
-            let mut replies = redis.send(batches).await?;
-            let watched = replies.pop();
-            redis.all_ok(replies)?;
-            let standing = self.standing_version(redis, watched).await?;
-            let own = entry.record.version_fields().map(|(_, value)| Some(value.as_bytes()));
-            if fields(&standing).eq(own) {
-                redis.send_unless_changed(entry.delete_version()).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// The instance goes, and leaves behind how its worker ended; the version key stays, as in the
-    /// document, and is marked as a leftover by that.
-    ///
-    /// The index entry goes before the instance, so that no reader can see the one without the other
-    /// and take it for dead.
-    ///
-    /// # Errors
-    /// What failed within the limit.
-    pub async fn deregister(&self, end: WorkerEnd, limit: Duration) -> Result<(), ConnectionError> {
-        // Redis's clock goes on as this machine's does, and to ask it again would take a round trip.
-        let elapsed = |(then, heard): (u64, Instant)| then.saturating_add(in_ms(heard.elapsed()));
-        let now = self.clock.get().map_or(0, elapsed);
-        let departure = self.entry.departure(end, self.is_draining(), now);
-        let mut session = self.session.lock().await;
-        if !session.has_been_answered() {
-            // It would be waited for in vain.
-            return Ok(());
-        }
-        // Twice, it would be two workers' ends.
-        let once = session.once(limit, async |redis: &mut Session| {
-            let left = self.entry.write_left(&departure);
-            let mut first = vec![left.clone(), self.entry.delete_last_seen()];
-            let mut last = vec![self.entry.delete_instance()];
-            if !redis.is_of_a_cluster {
-                // One Redis takes them in their order.
-                first.append(&mut last);
-            }
-            let replies = redis.send(first).await?;
-            if redis.all_ok(replies).is_err() {
-                // What stands there is no list: it was left by a shim of before.
-                last.extend([self.entry.delete_left(), left]);
-            }
-            let replies = redis.send(last).await?;
-            redis.all_ok(replies).map(drop)
-        });
-        once.await
     }
 }

@@ -1,20 +1,20 @@
 //! Reads the fleet back: which instances run what, and which have stopped reporting.
 
+mod versions;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use redis::{RedisError, Value, cmd};
+use redis::{RedisError, cmd};
 
-use super::batch::{Replies, time_of, value};
+use super::batch::{time_of, value};
 use super::connection::ConnectionError;
 use super::eviction::{complaint, evicted};
-use super::fleet::{Complaint, Departed, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
+use super::fleet::{Complaint, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
-    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, score_in_ms, type_and_id,
-    version_key,
+    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, score_in_ms, type_and_id,
 };
 use super::keyspace::find_types;
-use super::leftover::{FOR_EVER, NO_KEY, Type, is_left_over};
-use super::record::MAX_DEPARTURES;
+use super::leftover::Type;
 use super::session::Session;
 
 /// Buckets of the index that are read at once.
@@ -33,7 +33,13 @@ pub async fn read(
     known: &[WorkerType],
     searched: bool,
 ) -> Result<Fleet, ConnectionError> {
-    let mut reader = Reader { redis, prefix, fleet: Fleet::default(), types: BTreeMap::new() };
+    let mut reader = Reader {
+        redis,
+        prefix,
+        fleet: Fleet::default(),
+        types: BTreeMap::new(),
+        without_shim: BTreeMap::new(),
+    };
     reader.read_index().await?;
     for known in known {
         reader.types.entry(known.as_str().into()).or_default();
@@ -49,6 +55,7 @@ pub async fn read(
             found.into_iter().filter(|found| !reader.types.contains_key(found)).collect();
         reader.read_versions(&unknown).await?;
     }
+    reader.take_without_shim().await?;
     Ok(reader.fleet)
 }
 
@@ -57,6 +64,8 @@ struct Reader<'r> {
     prefix: &'r KeyPrefix,
     fleet: Fleet,
     types: BTreeMap<Vec<u8>, Type>,
+    /// What the version keys say of types that have nothing else.
+    without_shim: BTreeMap<Vec<u8>, StoredRecord>,
 }
 
 impl Reader<'_> {
@@ -174,6 +183,9 @@ impl Reader<'_> {
         if let Some(record) = &record {
             known.lives = true;
             known.heartbeat = known.heartbeat.max(record.heartbeat);
+            if record.is_starting() {
+                return;
+            }
         } else {
             known.last_death = known.last_death.max(Some(last_seen));
         }
@@ -183,77 +195,6 @@ impl Reader<'_> {
             record,
             last_seen: Some(last_seen),
         });
-    }
-
-    /// Where a type has no instance that lives, its version key may be the word of a worker without a
-    /// shim; or what a worker with a shim has left behind.
-    async fn read_versions(&mut self, types: &[Vec<u8>]) -> Result<(), ConnectionError> {
-        for types in types.chunks(BATCH) {
-            let batches = types
-                .iter()
-                .flat_map(|worker_type| {
-                    let version = version_key(self.prefix, worker_type);
-                    let left = left_key(self.prefix, worker_type);
-                    [
-                        vec![
-                            cmd("PTTL").arg(&version).clone(),
-                            cmd("HMGET").arg(&version).arg(&FIELDS).clone(),
-                        ],
-                        vec![cmd("PTTL").arg(&left).clone()],
-                        // By itself: a key of a shim of before holds no list.
-                        vec![cmd("LRANGE").arg(left).arg(0).arg(MAX_DEPARTURES - 1).clone()],
-                    ]
-                })
-                .collect();
-            let mut replies_of_all = self.redis.send(batches).await?.into_iter();
-            for worker_type in types {
-                let (Some(version), Some(left), departures) =
-                    (replies_of_all.next(), replies_of_all.next(), replies_of_all.next())
-                else {
-                    break;
-                };
-                self.take_departures(worker_type, departures);
-                let left = left.map_err(|error| self.redis.error_reply(&error))?;
-                let left: i64 = value(left.first())?;
-                let (version, record) = match version {
-                    Ok(replies) => (value(replies.first())?, StoredRecord::new(replies.get(1))),
-                    Err(error) => {
-                        let key = version_key(self.prefix, worker_type);
-                        self.tolerate(Some(worker_type), &key, &error)?;
-                        (FOR_EVER, None)
-                    }
-                };
-                let known = self.types.entry(worker_type.clone()).or_default();
-                let stands = version != NO_KEY;
-                if stands && !known.lives && !is_left_over(version, left, known, self.fleet.read_at)
-                {
-                    self.fleet.instances.push(Instance {
-                        worker_type: EscapedText::new(worker_type),
-                        id: None,
-                        record: Some(record.unwrap_or_default()),
-                        last_seen: None,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_departures(&mut self, worker_type: &[u8], replies: Option<Replies>) {
-        let Some(Ok(replies)) = replies else { return };
-        let Some(Value::Array(texts)) = replies.first() else { return };
-        let texts = texts.iter().filter_map(|text| match text {
-            Value::BulkString(json) => Departed::new(worker_type, json),
-            _ => None,
-        });
-        let mut of_type: Vec<Departed> = Vec::new();
-        for departed in texts {
-            // What was said twice, over two connections, is one goodbye.
-            if !of_type.iter().any(|known| known.id == departed.id) {
-                of_type.push(departed);
-            }
-        }
-        self.fleet.departures.append(&mut of_type);
     }
 
     fn complain_of_search(&mut self, error: &RedisError) {
