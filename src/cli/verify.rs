@@ -63,7 +63,7 @@ pub struct Verify {
     #[arg(env = "VERSION_GUARD_CRASHES", hide_env_values = true, value_parser = Value(count))]
     pub crashes: usize,
 
-    /// Draw a table that is kept up to date
+    /// Draw a table that is kept up to date, until q is pressed
     #[arg(long, env = "VERSION_GUARD_WATCH", hide_env_values = true)]
     #[arg(value_parser = Value(switch))]
     pub watch: bool,

@@ -7,6 +7,7 @@ mod announce;
 mod check;
 mod expect;
 mod interrupt;
+mod quit;
 mod reading;
 mod run;
 mod seal;

@@ -10,10 +10,11 @@ use tracing::warn;
 
 use super::access::access;
 use super::interrupt::end_on_signals;
+use super::quit::quit;
 use crate::cli::{self, List};
 use crate::config;
 use crate::exit::Exit;
-use crate::image::meaningful;
+use crate::image::{is_too_short, meaningful};
 use crate::output::print;
 use crate::registry::{self, ALL_TYPES, KeyPrefix, Published, Session, WorkerType, rfc3339};
 use crate::system::environment::Environment;
@@ -63,7 +64,13 @@ async fn judge(
     let read_within = |left: Duration| registry.read(options.timeout.min(left.max(MIN_READING)));
     let read = || read_within(options.timeout);
     let report = match (options.watch, options.wait) {
-        (true, _) => return watch(read, paint).await,
+        (true, _) => {
+            let watched = watch(read, paint, options.instances);
+            return tokio::select! {
+                watched = watched => watched,
+                quit = quit() => quit.map(|()| Exit::Done).map_err(CannotAsk::Keyboard),
+            };
+        }
         (_, Some(limit)) => wait(read_within, limit, options.crashes).await?,
         (_, None) => read().await?,
     };
@@ -88,7 +95,13 @@ fn expected(options: &cli::Verify, environment: &Environment) -> anyhow::Result<
         git_sha
     };
     let git_sha = match given.as_deref().filter(|git_sha| !git_sha.is_empty()) {
-        Some(git_sha) => meaningful(git_sha).map_err(|word| CannotAsk::NothingExpected { word })?,
+        Some(git_sha) => {
+            let sha = meaningful(git_sha).map_err(|word| CannotAsk::NothingExpected { word })?;
+            if is_too_short(&sha) {
+                anyhow::bail!(CannotAsk::TooShort { git_sha: sha });
+            }
+            sha
+        }
         // Then it is what is published.
         None => String::new(),
     };

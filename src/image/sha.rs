@@ -176,6 +176,14 @@ pub fn is_same(one: &str, other: &str) -> bool {
     one == other || is_hex(one) && is_hex(other) && one.eq_ignore_ascii_case(other)
 }
 
+/// The hex digits of git's own abbreviations: fewer may stand for more than one commit.
+pub const MIN_DIGITS: usize = 7;
+
+/// Whether it is hex of fewer digits than tell commits apart.
+pub fn is_too_short(sha: &str) -> bool {
+    is_hex(sha) && sha.len() < MIN_DIGITS
+}
+
 /// Whether `short` abbreviates `long` in at least this many hex digits. A whole SHA, of 40 or 64 digits,
 /// abbreviates no other.
 pub fn abbreviates(short: &str, long: &str, min_digits: usize) -> bool {

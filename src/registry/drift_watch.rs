@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::drift::{Drift, OnDrift, is_overdue};
 use super::expectation::{ALL_TYPES, Published};
-use super::record::rfc3339;
+use super::timestamp::rfc3339;
 use crate::escape::Escape;
 
 /// What the registrar reports where the worker is to be stopped, since it is not what is published.

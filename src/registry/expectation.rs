@@ -7,9 +7,9 @@ use redis::{Value, cmd};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::fleet::{EscapedText, ms_of};
+use super::fleet::EscapedText;
 use super::key::{KeyPrefix, WorkerType};
-use super::record::rfc3339;
+use super::timestamp::{ms_of, rfc3339};
 use crate::image::{is_whole, meaningful};
 
 /// The field for all types that have none of their own.

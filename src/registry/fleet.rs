@@ -1,12 +1,13 @@
 //! The fleet: which instances run what, as values. Pure.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use redis::Value;
 use serde::Serialize;
 
 use super::departure::{Departure, WorkerEnd};
 use super::record::{DRAINING, STARTING};
+use super::timestamp::ms_of;
 use crate::escape::Escape;
 
 /// The whole fleet, at one time of Redis's clock.
@@ -37,6 +38,8 @@ pub struct Instance {
     pub id: Option<EscapedText>,
     /// `None` for one that has stopped reporting without a goodbye.
     pub record: Option<StoredRecord>,
+    /// What is still known of such a one.
+    pub last: Option<StoredRecord>,
     /// Unix time in ms, by Redis's clock; `None` for a worker without a shim.
     pub last_seen: Option<u64>,
 }
@@ -104,6 +107,11 @@ impl StoredRecord {
 }
 
 impl Instance {
+    /// Its record, or what is left of it.
+    pub fn known(&self) -> Option<&StoredRecord> {
+        self.record.as_ref().or(self.last.as_ref())
+    }
+
     /// Since when it has been registered: unix time in ms by Redis's clock; `None` where it does not say.
     pub fn registered_at(&self) -> Option<u64> {
         ms_of(self.record.as_ref()?.registered_at.as_ref()?.as_str())
@@ -156,12 +164,6 @@ impl Departed {
             at: ms_of(&departure.at)?,
         })
     }
-}
-
-/// Unix time in ms of an RFC 3339 text.
-pub fn ms_of(text: &str) -> Option<u64> {
-    let time = humantime::parse_rfc3339(text).ok()?;
-    time.duration_since(UNIX_EPOCH).ok()?.as_millis().try_into().ok()
 }
 
 /// Text that came out of Redis, and so is untrusted input: trimmed, escaped and cut, once and here,

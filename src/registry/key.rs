@@ -79,6 +79,11 @@ pub fn instance_key(prefix: &KeyPrefix, worker_type: &[u8], id: &[u8]) -> Vec<u8
     [prefix.as_str().as_bytes(), b":", worker_type, b":instance:", id].concat()
 }
 
+/// `<prefix>:<type>:last:<id>`, the hash of what is known of an instance that stops reporting.
+pub fn last_key(prefix: &KeyPrefix, worker_type: &[u8], id: &[u8]) -> Vec<u8> {
+    [prefix.as_str().as_bytes(), b":", worker_type, b":last:", id].concat()
+}
+
 /// The worker type in a key that `version_key` could have made.
 pub fn type_in_version_key<'a>(prefix: &KeyPrefix, key: &'a [u8]) -> Option<&'a [u8]> {
     key.strip_prefix(prefix.as_str().as_bytes())?.strip_prefix(b":")?.strip_suffix(b":version")

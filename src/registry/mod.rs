@@ -22,6 +22,7 @@ mod routing;
 mod session;
 mod task;
 mod thread;
+mod timestamp;
 
 #[cfg(test)]
 mod properties;
@@ -36,7 +37,7 @@ pub use fleet::{Departed, EscapedText, Fleet, Instance, age};
 pub use key::{KeyPrefix, WorkerType, in_ms};
 pub use published::{now, published};
 pub use reader::read;
-pub use record::rfc3339;
 pub use registrar::{Overtaken, Registrar};
 pub use registration::Registration;
 pub use session::Session;
+pub use timestamp::rfc3339;

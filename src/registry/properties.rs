@@ -7,12 +7,12 @@ use super::batch::{fields, masters_of, or_first_error, redirect, time_of, unix_m
 use super::departure::{Departure, WorkerEnd};
 use super::drift::{Drift, judge};
 use super::expectation::{parse, publish};
-use super::fleet::{Departed, EscapedText, Instance, StoredRecord, ms_of};
+use super::fleet::{Departed, EscapedText, Instance, StoredRecord};
 use super::key::{
     KeyPrefix, WorkerType, index_key, instance_key, left_key, type_and_id, type_in_version_key,
     version_key,
 };
-use super::record::rfc3339;
+use super::timestamp::{ms_of, rfc3339};
 use crate::escape::is_harmless;
 use crate::image::is_same;
 use crate::pieces;
@@ -130,8 +130,13 @@ fn is_read_or_refused(replies: &[Value]) {
             let texts = [&record.git_sha, &record.build_date, &record.hostname, &record.state];
             texts.into_iter().flatten().for_each(can_be_shown);
             let worker_type = EscapedText::new(b"ocr");
-            let instance =
-                Instance { worker_type, id: None, record: Some(record), last_seen: None };
+            let instance = Instance {
+                worker_type,
+                id: None,
+                record: Some(record),
+                last: None,
+                last_seen: None,
+            };
             assert!(instance.registered_at().is_none_or(|at| Some(at) == instance.there_since()));
             let _ = instance.is_draining();
         }

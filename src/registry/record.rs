@@ -3,15 +3,16 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use redis::cmd;
 
 use super::batch::Batch;
 use super::departure::{Departure, MAX_DEPARTURES, WorkerEnd};
 use super::key::{
-    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, left_key, version_key,
+    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, last_key, left_key, version_key,
 };
+use super::timestamp::rfc3339;
 use crate::image::ImageIdentity;
 
 /// How many heartbeats an instance key lives without being renewed.
@@ -104,15 +105,6 @@ pub const STARTING: &str = "starting";
 pub const RUNNING: &str = "running";
 pub const DRAINING: &str = "draining";
 
-/// RFC 3339 of a unix time in ms.
-pub fn rfc3339(ms: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS))).unwrap_or(UNIX_EPOCH);
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can express.
-const LAST_MS: u64 = 253_402_300_799_999;
-
 /// One instance's share of the registry, as commands. None of them touches two keys, since those may
 /// be on two nodes of a cluster; and none lets a key stand without its expiry, not for a moment.
 #[derive(Debug, Clone)]
@@ -121,6 +113,7 @@ pub struct Entry {
     pub record: Record,
     left_key: Vec<u8>,
     instance_key: Vec<u8>,
+    last_key: Vec<u8>,
     instance_ttl: Duration,
     index_key: Vec<u8>,
     member: String,
@@ -141,6 +134,7 @@ impl Entry {
             version_key: version_key(prefix, name),
             left_key: left_key(prefix, name),
             instance_key: instance_key(prefix, name, id.to_string().as_bytes()),
+            last_key: last_key(prefix, name, id.to_string().as_bytes()),
             instance_ttl: heartbeat * HEARTBEATS,
             index_key: index_key(prefix),
             member: format!("{}/{id}", worker_type.as_str()),
@@ -250,6 +244,17 @@ impl Entry {
         vec![cmd("DEL").arg(&self.instance_key).clone()]
     }
 
+    /// What tells of an instance whose record is gone because it has stopped reporting.
+    pub fn write_last(&self) -> Batch {
+        let fields =
+            [("gitSha", self.record.git_sha.as_str()), ("hostname", &self.record.hostname)];
+        write(&self.last_key, &fields, DAY)
+    }
+
+    pub fn delete_last(&self) -> Batch {
+        vec![cmd("DEL").arg(&self.last_key).clone()]
+    }
+
     pub fn delete_version(&self) -> Batch {
         vec![cmd("MULTI"), cmd("DEL").arg(&self.version_key).clone(), cmd("EXEC")]
     }
@@ -290,13 +295,8 @@ fn pexpire(key: &[u8], ttl: Duration) -> redis::Cmd {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{InstanceId, Record, rfc3339};
+    use super::{InstanceId, Record};
     use crate::image::{GitSha, ImageIdentity, Policy, Source};
-
-    #[test]
-    fn no_time_is_too_late_to_be_written() {
-        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
-    }
 
     #[test]
     fn ids_differ() {

@@ -1,8 +1,11 @@
 //! Terminals.
 
+use std::io::{self, IsTerminal, Stdin};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 /// Columns and rows of a terminal; ioctl_tty(2).
 pub fn size(terminal: impl AsFd) -> Option<(usize, usize)> {
@@ -13,4 +16,31 @@ pub fn size(terminal: impl AsFd) -> Option<(usize, usize)> {
     let result = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
     let known = result == 0 && size.ws_col > 0 && size.ws_row > 0;
     known.then(|| (size.ws_col.into(), size.ws_row.into()))
+}
+
+/// The keyboard, key by key and unseen; as it was before once this is dropped. Keys that send a signal still
+/// do; termios(3).
+#[derive(Debug)]
+pub struct Keyboard {
+    stdin: Stdin,
+    before: Termios,
+}
+
+impl Keyboard {
+    /// `None` where standard input is no terminal, or another's at the moment.
+    pub fn open() -> Option<Self> {
+        let stdin = io::stdin();
+        let is_own = stdin.is_terminal() && tcgetpgrp(&stdin) == Ok(getpgrp());
+        let before = is_own.then(|| tcgetattr(&stdin).ok()).flatten()?;
+        let mut now = before.clone();
+        now.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        tcsetattr(&stdin, SetArg::TCSANOW, &now).ok()?;
+        Some(Self { stdin, before })
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.stdin, SetArg::TCSANOW, &self.before);
+    }
 }

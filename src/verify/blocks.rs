@@ -90,7 +90,7 @@ pub struct Blocks {
 
 impl Blocks {
     pub fn add(&mut self, status: Status, instance: Instance) {
-        let git_sha = instance.record.as_ref().and_then(|record| record.git_sha.clone());
+        let git_sha = instance.known().and_then(|record| record.git_sha.clone());
         let key = (status, instance.worker_type.clone(), git_sha);
         self.instances.entry(key).or_default().push(instance);
     }

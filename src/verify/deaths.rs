@@ -50,6 +50,7 @@ mod tests {
                 registered_at: Some(text(at)),
                 ..StoredRecord::default()
             }),
+            last: None,
             last_seen: Some(last_seen),
         }
     }

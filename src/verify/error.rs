@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::escape::Escape;
+use crate::image::MIN_DIGITS;
 use crate::log::causes;
 use crate::registry::{Access, ConnectionError};
 
@@ -28,6 +29,11 @@ pub enum CannotAsk {
         Escape(git_sha)
     )]
     Abbreviated { git_sha: String },
+    #[error(
+        "The expected SHA is '{}', too short to tell commits apart: give all of it, or at least {MIN_DIGITS} hex digits",
+        Escape(git_sha)
+    )]
+    TooShort { git_sha: String },
     #[error("There is no Redis to ask: {reason}")]
     NoRedis { reason: String },
     #[error("The required types in {path} can't be read: {reason}")]
@@ -50,6 +56,8 @@ pub enum CannotAsk {
     Answer { redis: String, reason: String },
     #[error("The verdict can't be written to standard output: {0}")]
     Output(io::Error),
+    #[error("The keyboard can't be read: {0}")]
+    Keyboard(io::Error),
     #[error("The verdict can't be expressed: {0}")]
     Json(#[from] serde_json::Error),
     #[error("Nothing to wait with: {0}")]

@@ -60,7 +60,11 @@ where
 ///
 /// # Errors
 /// Why there is no table; one that may pass is shown in its place.
-pub async fn watch<F>(read: impl Fn() -> F, paint: Paint) -> Result<Exit, CannotAsk>
+pub async fn watch<F>(
+    read: impl Fn() -> F,
+    paint: Paint,
+    instances: bool,
+) -> Result<Exit, CannotAsk>
 where
     F: Future<Output = Result<Report, CannotAsk>>,
 {
@@ -76,7 +80,7 @@ where
         if is_terminal {
             let (columns, rows) = terminal::size(io::stdout()).unwrap_or((80, 24));
             let text = match &read {
-                Ok(report) => table(report, paint, columns, rows),
+                Ok(report) => table(report, paint, instances, (columns, rows)),
                 Err(error) => error.to_string().chars().take(columns).collect(),
             };
             if !print(&redrawn(&text, drawn)).map_err(CannotAsk::Output)? {
@@ -88,7 +92,7 @@ where
             let change = read.as_ref().map_or_else(ToString::to_string, progress);
             if change != said {
                 let text = match &read {
-                    Ok(report) => table(report, paint, usize::MAX, usize::MAX),
+                    Ok(report) => table(report, paint, instances, (usize::MAX, usize::MAX)),
                     Err(error) => error.to_string(),
                 };
                 if !print(&format!("{text}\n\n")).map_err(CannotAsk::Output)? {

@@ -7,7 +7,7 @@ use super::blocks::{Block, Blocks, Status};
 use super::deaths;
 use super::moment::Moment;
 use super::requirement::Requirement;
-use crate::image::{abbreviates, is_same};
+use crate::image::{MIN_DIGITS, abbreviates, is_same};
 use crate::registry::{Departed, EscapedText, Fleet, Instance, WorkerType};
 
 /// What the fleet should be.
@@ -175,7 +175,7 @@ fn status_of(instance: &Instance, expected: &str) -> Status {
 /// Whether this is the expected SHA. An expected one may be abbreviated, from the 7 digits of git's own
 /// abbreviations to less than a whole one has; a registered one may not.
 fn is_expected(expected: &str, registered: &str) -> bool {
-    is_same(expected, registered) || abbreviates(expected, registered, 7)
+    is_same(expected, registered) || abbreviates(expected, registered, MIN_DIGITS)
 }
 
 #[cfg(test)]
@@ -199,6 +199,7 @@ mod tests {
             worker_type: escaped(worker_type),
             id: Some(escaped("1")),
             record: Some(StoredRecord { git_sha, ..StoredRecord::default() }),
+            last: None,
             last_seen: Some(NOW),
         }
     }

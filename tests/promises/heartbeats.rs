@@ -115,7 +115,7 @@ fn no_key_of_a_fleet_is_without_expiry() {
     other.signal(SIGTERM);
     eventually("its end", || (!other.runs()).then_some(()));
     let all = keys(&redis, "*");
-    assert_eq!(all.len(), 4, "index, version, left, instance: {all:?}");
+    assert_eq!(all.len(), 5, "index, version, left, instance, last: {all:?}");
     for key in all {
         assert!(redis.cli(["PTTL", &key]).parse::<i64>().unwrap() > 0, "{key}");
     }
@@ -218,6 +218,11 @@ fn a_killed_shim_is_dead_within_three_heartbeats_at_the_time_given() {
     let date = String::from_utf8(date.stdout).unwrap();
     let expected = format!("Last seen: {}.{:03}Z", date.trim(), last_seen % 1000);
     assert!(verdict.stdout.contains(&expected), "{expected}: {verdict:?}");
+    // Its record is gone, and what it ran and where is still known.
+    let hostname = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    for known in [format!("      SHA: {SHA}\n"), format!("      Host: {hostname}\n")] {
+        assert!(verdict.stdout.contains(&known), "{known}: {verdict:?}");
+    }
     // The control: the one key says that it runs, for a day.
     assert_eq!(redis.cli(["HGET", VERSION, "gitSha"]), SHA);
 }

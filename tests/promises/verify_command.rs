@@ -3,10 +3,11 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::libc::{SIGSTOP, SIGTERM};
+use nix::libc::{SIGINT, SIGSTOP, SIGTERM};
 use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{PrometheusValue, Sample};
 
+use crate::common::terminal::Terminal;
 use crate::common::{
     Ended, Folder, OTHER, Redis, Running, SHA, Shim, eventually, kill, silent_server,
 };
@@ -92,10 +93,16 @@ fn an_abbreviated_expectation_will_do_from_seven_digits_on() {
     let redis = Redis::start();
     old_style(&redis, "w", SHA, "x");
     for (expected, code) in
-        [(&SHA[..7], 0), (&SHA[..39], 0), (SHA, 0), (&SHA[..6], 1), (&OTHER[..7], 1)]
+        [(&SHA[..7], 0), (&SHA[..39], 0), (SHA, 0), (&SHA[..6], 2), ("abc", 2), (&OTHER[..7], 1)]
     {
-        let shim = verify(&redis).without_env("EXPECTED_GIT_SHA");
-        assert_eq!(shim.options(["--expected", expected]).output().code, code, "{expected}");
+        let option =
+            verify(&redis).without_env("EXPECTED_GIT_SHA").options(["--expected", expected]);
+        for shim in [option, verify(&redis).env("EXPECTED_GIT_SHA", expected)] {
+            let ended = shim.output();
+            assert_eq!(ended.code, code, "{expected}: {ended:?}");
+            let is_told = ended.stderr.contains(&format!("'{expected}', too short"));
+            assert_eq!(is_told, code == 2, "{ended:?}");
+        }
     }
     old_style(&redis, "w", &SHA[..7], "x");
     assert_eq!(verify(&redis).output().code, 1);
@@ -463,14 +470,14 @@ fn a_watched_table_is_drawn_over_itself_and_fits_the_terminal() {
     while lines.iter().filter(|line: &&String| line.contains("TYPE")).count() < 3 {
         lines.push(watching.line());
     }
-    assert!(lines[1..].iter().any(|line| line.contains("\x1b[11A\rTYPE")), "{lines:#?}");
+    assert!(lines[1..].iter().any(|line| line.contains("\x1b[11A\rExpected")), "{lines:#?}");
     for line in &lines {
         let shown = line.trim_end().replace("\x1b[31m", "").replace("\x1b[0m", "");
         let shown = shown.replace("\x1b[K", "").replace("\x1b[J", "").replace("\x1b[11A\r", "");
         assert!(shown.chars().count() <= 60, "{line:?}");
     }
     let all = lines.join("\n");
-    assert!(all.contains("[31mFAIL") && all.contains("… and 23 more"), "{all}");
+    assert!(all.contains("[31mFAIL") && all.contains("… and 24 more"), "{all}");
 }
 
 #[test]
@@ -478,6 +485,7 @@ fn watching_elsewhere_says_something_when_something_changes() {
     let redis = Redis::start();
     old_style(&redis, "w", SHA, "x");
     let mut watching = verify(&redis).env("VERSION_GUARD_WATCH", "true").spawn();
+    assert_eq!(watching.line(), format!("Expected GIT_SHA: {SHA}"));
     assert!(watching.line().starts_with("TYPE"));
     assert!(watching.line().ends_with("OK"));
     old_style(&redis, "w", OTHER, "x");
@@ -491,9 +499,27 @@ fn watching_elsewhere_says_something_when_something_changes() {
 }
 
 #[test]
+fn watching_on_a_terminal_ends_with_q_or_a_signal_and_leaves_the_terminal_as_it_was() {
+    let redis = Redis::start();
+    let _worker = started(&redis, "extractor", SHA);
+    for (key, code) in [("q", 0), ("\x03", -SIGINT)] {
+        let watch = verify(&redis).options(["--watch", "--instances"]);
+        let mut terminal = Terminal::run(watch.to_command());
+        terminal.expect(&format!("Expected GIT_SHA: {SHA}"));
+        terminal.expect("  - ");
+        assert!(!terminal.is_cooked(), "it reads key by key");
+        terminal.type_in("x");
+        terminal.type_in(key);
+        assert_eq!(terminal.end(), code);
+        assert!(terminal.is_cooked());
+    }
+}
+
+#[test]
 fn watching_ends_on_a_signal_as_pid_1_too() {
     let redis = Redis::start();
     let mut watching = verify(&redis).options(["--watch"]).pid1().spawn();
+    assert_eq!(watching.line(), format!("Expected GIT_SHA: {SHA}"));
     assert!(watching.line().starts_with("TYPE"));
     watching.signal(SIGTERM);
     assert_eq!(watching.end().code, 143);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Client;
-use crate::registry::batch::fields;
+use crate::registry::batch::{Batch, fields};
 use crate::registry::connection::ConnectionError;
 use crate::registry::departure::WorkerEnd;
 use crate::registry::key::in_ms;
@@ -13,11 +13,17 @@ impl Client {
     /// Has Redis forget the instance right after what an attempt that was dropped has sent, whenever it
     /// comes to that: no late write brings the instance back. Gives what has to be held until the end.
     pub async fn follow_up(&self) -> impl Sized + use<> {
-        let gone = [self.entry.delete_last_seen(), self.entry.delete_instance()];
+        let gone = self.all_gone();
         // One that has acknowledged the instance answers soon.
         let answers = self.life.get().registered_at.is_some();
         let patience = Duration::from_millis(if answers { 500 } else { 20 });
         self.session.lock().await.follow_up(&gone, patience).await
+    }
+
+    /// The index entry goes first, so that no reader can see it without the record and take it for dead.
+    fn all_gone(&self) -> Vec<Batch> {
+        let entry = &self.entry;
+        vec![entry.delete_last_seen(), entry.delete_instance(), entry.delete_last()]
     }
 
     /// Takes back what was written for a worker that never was. Another instance's version key stays.
@@ -35,7 +41,7 @@ impl Client {
             if fields(&standing).eq(own) {
                 redis.send_unless_changed(entry.delete_version()).await?;
             }
-            let gone = redis.send(vec![entry.delete_last_seen(), entry.delete_instance()]).await?;
+            let gone = redis.send(self.all_gone()).await?;
             redis.all_ok(gone)?;
             Ok(())
         })
@@ -64,7 +70,7 @@ impl Client {
         let once = session.once(limit, async |redis: &mut Session| {
             let left = self.entry.write_left(&departure);
             let mut first = vec![left.clone(), self.entry.delete_last_seen()];
-            let mut last = vec![self.entry.delete_instance()];
+            let mut last = vec![self.entry.delete_instance(), self.entry.delete_last()];
             if !redis.is_of_a_cluster {
                 // One Redis takes them in their order.
                 first.append(&mut last);

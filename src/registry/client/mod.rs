@@ -195,7 +195,7 @@ impl Client {
         last_seen: Option<&Value>,
         now: u64,
     ) -> Result<Renewal, ConnectionError> {
-        let mut batches = vec![self.entry.write_last_seen(now)];
+        let mut batches = vec![self.entry.write_last_seen(now), self.entry.write_last()];
         if self.life.get().registered_at.is_none() {
             // Since when is known only now.
             self.life.set(Life { registered_at: Some(now), ..self.life.get() });

@@ -11,7 +11,7 @@ use super::connection::ConnectionError;
 use super::eviction::{complaint, evicted};
 use super::fleet::{Complaint, EscapedText, FIELDS, Fleet, Instance, StoredRecord};
 use super::key::{
-    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, score_in_ms, type_and_id,
+    DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, last_key, score_in_ms, type_and_id,
 };
 use super::keyspace::find_types;
 use super::leftover::Type;
@@ -169,6 +169,24 @@ impl Reader<'_> {
             }
             self.take(member, Some(&score), record);
         }
+        self.read_last_of_the_dead().await
+    }
+
+    /// What is still known of those without a record.
+    async fn read_last_of_the_dead(&mut self) -> Result<(), ConnectionError> {
+        let Self { redis, prefix, fleet, .. } = self;
+        let is_unread = |one: &&mut Instance| one.record.is_none() && one.last.is_none();
+        let mut dead: Vec<&mut Instance> = fleet.instances.iter_mut().filter(is_unread).collect();
+        let batch = |one: &&mut Instance| {
+            let id = one.id.as_ref().map(EscapedText::as_str).unwrap_or_default();
+            let key = last_key(prefix, one.worker_type.as_str().as_bytes(), id.as_bytes());
+            vec![cmd("HMGET").arg(key).arg(&FIELDS).clone()]
+        };
+        let batches = dead.iter().map(batch).collect();
+        for (one, reply) in dead.iter_mut().zip(redis.send(batches).await?) {
+            let last = reply.ok().and_then(|replies| StoredRecord::new(replies.first()));
+            one.last = Some(last.unwrap_or_default());
+        }
         Ok(())
     }
 
@@ -193,6 +211,7 @@ impl Reader<'_> {
             worker_type: EscapedText::new(worker_type),
             id: Some(EscapedText::new(id)),
             record,
+            last: None,
             last_seen: Some(last_seen),
         });
     }

@@ -79,6 +79,7 @@ impl Reader<'_> {
             worker_type: EscapedText::new(&worker_type),
             id: None,
             record: Some(record),
+            last: None,
             last_seen: None,
         }));
         Ok(())

@@ -19,6 +19,7 @@ pub fn instance(worker_type: &str, sha: &str, started_at: &str) -> Instance {
             started_at: escaped(started_at),
             ..StoredRecord::default()
         }),
+        last: None,
         last_seen: Some(NOW - 5_000),
     }
 }

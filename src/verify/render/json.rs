@@ -94,7 +94,7 @@ fn json_instance(instance: &Instance) -> JsonInstance<'_> {
     let record = instance.record.as_ref();
     JsonInstance {
         id: instance.id.as_ref(),
-        hostname: record.and_then(|record| record.hostname.as_ref()),
+        hostname: instance.known().and_then(|record| record.hostname.as_ref()),
         build_date: record.and_then(|record| record.build_date.as_ref()),
         started_at: record.and_then(|record| record.started_at.as_ref()),
         pid: record.and_then(|record| record.pid.as_ref()),

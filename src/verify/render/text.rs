@@ -1,10 +1,11 @@
 //! The report as text, in the shape of the deployment integrity document.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::words::{Paint, crash_words, or_unknown, summary};
+use super::words::{Paint, counted, crash_words, expectation, one, or_unknown};
 use crate::image::abbreviates;
-use crate::registry::{Instance, age, rfc3339};
+use crate::registry::{EscapedText, age, rfc3339};
 use crate::verify::blocks::{Block, Status};
 use crate::verify::verdict::Report;
 
@@ -20,14 +21,7 @@ pub struct Text<'a> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let report = self.report;
-        let expected = match report.expected.as_str() {
-            "" => "none but of these types",
-            expected => expected,
-        };
-        match &report.published {
-            None => writeln!(f, "Expected GIT_SHA: {expected}")?,
-            Some(published) => writeln!(f, "Expected GIT_SHA: {expected} (published {published})")?,
-        }
+        writeln!(f, "{}", expectation(report))?;
         for (worker_type, expected) in &report.by_type {
             writeln!(f, "  {worker_type}: {expected}")?;
         }
@@ -47,7 +41,7 @@ impl fmt::Display for Text<'_> {
             let ok = self.paint.word("OK", true);
             writeln!(f, "[{ok}] All workers running expected version")
         } else {
-            writeln!(f, "[{fail}] {}", summary(report))
+            writeln!(f, "[{fail}] {}", counted(report))
         }
     }
 }
@@ -65,6 +59,18 @@ impl Text<'_> {
             0 | 1 => writeln!(f)?,
             count => writeln!(f, " ({count} instances)")?,
         }
+        self.facts(f, block)?;
+        self.hints(f, block)?;
+        if self.instances {
+            for instance in &block.instances {
+                writeln!(f, "      - {}", one(self.report, instance))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of a block, by its status.
+    fn facts(&self, f: &mut fmt::Formatter, block: &Block) -> fmt::Result {
         match block.status {
             Status::Missing => {
                 let mut others = self.report.blocks.iter().filter(|other| *other != block);
@@ -74,9 +80,15 @@ impl Text<'_> {
                     "not registered"
                 };
                 writeln!(f, "      Required, but {what}")?;
+                writeln!(
+                    f,
+                    "      Why: docker logs CONTAINER, or kubectl logs POD --previous, behind [version]"
+                )?;
             }
             Status::Crashing => {}
             Status::Dead => {
+                writeln!(f, "      SHA: {}", or_unknown(block.git_sha.as_ref()))?;
+                writeln!(f, "      Host: {}", hosts(block))?;
                 let last_seen = block.last_seen().unwrap_or_default();
                 let age = humantime::format_duration(age(self.report.read_at, last_seen));
                 writeln!(f, "      Last seen: {} ({age} ago)", rfc3339(last_seen))?;
@@ -95,12 +107,6 @@ impl Text<'_> {
                         )?;
                     }
                 }
-            }
-        }
-        self.hints(f, block)?;
-        if self.instances {
-            for instance in &block.instances {
-                writeln!(f, "      - {}", self.instance(instance))?;
             }
         }
         Ok(())
@@ -127,21 +133,18 @@ impl Text<'_> {
         }
         Ok(())
     }
+}
 
-    fn instance(&self, instance: &Instance) -> String {
-        let (Some(id), Some(last_seen)) = (&instance.id, instance.last_seen) else {
-            return "a worker without a shim: its registration may be up to 24h old".into();
-        };
-        let seen = humantime::format_duration(age(self.report.read_at, last_seen));
-        match &instance.record {
-            Some(record) => format!(
-                "{} on {}, started {}, last seen {seen} ago",
-                id.as_str(),
-                or_unknown(record.hostname.as_ref()),
-                or_unknown(record.started_at.as_ref()),
-            ),
-            None => format!("{}, last seen {seen} ago", id.as_str()),
-        }
+/// The hosts of a block's instances, the first few of them.
+fn hosts(block: &Block) -> String {
+    const NAMED: usize = 5;
+    let hosts = block.instances.iter().filter_map(|one| one.known()?.hostname.as_ref());
+    let hosts: BTreeSet<&str> = hosts.map(EscapedText::as_str).collect();
+    let named: Vec<&str> = hosts.iter().copied().take(NAMED).collect();
+    match hosts.len().saturating_sub(NAMED) {
+        _ if named.is_empty() => "unknown".into(),
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
@@ -153,7 +156,7 @@ fn report_expected<'a>(report: &'a Report, block: &Block) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::{Paint, Text};
-    use crate::registry::Instance;
+    use crate::registry::{EscapedText, Instance, StoredRecord};
     use crate::verify::render::fixture::{instance, report};
     use crate::verify::render::words::progress;
     use crate::verify::verdict::Report;
@@ -179,14 +182,20 @@ mod tests {
 
     #[test]
     fn the_dead_and_the_missing_say_what_is_known_of_them() {
-        let dead = Instance { record: None, ..instance("extractor", "", "") };
+        let known = instance("extractor", "a1b2c3d4e5f6", "");
+        let hostname = Some(EscapedText::new(b"worker-7"));
+        let last = known.record.clone().map(|record| StoredRecord { hostname, ..record });
+        let dead = Instance { record: None, last, ..known };
         let report = report(vec![dead], &["ocr"]);
         let text = text(&report, false);
         assert!(
-            text.contains("[DEAD] extractor\n      Last seen: 2026-01-08T11:59:55.000Z (5s ago)\n"),
+            text.contains("[DEAD] extractor\n      SHA: a1b2c3d4e5f6\n      Host: worker-7\n      Last seen: 2026-01-08T11:59:55.000Z (5s ago)\n"),
             "{text}"
         );
         assert!(text.contains("[MISSING] ocr\n      Required, but not registered\n"), "{text}");
+        assert!(text.contains("docker logs"), "{text}");
+        let last_line = "[FAIL] 2 of 2 workers not running expected version: 1 missing, 1 dead\n";
+        assert!(text.ends_with(last_line), "{text}");
         assert_eq!(
             progress(&report),
             "2 of 2 workers not running expected version: ocr missing, extractor dead"

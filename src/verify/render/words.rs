@@ -1,8 +1,9 @@
 //! What all renderings say in the same words.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::registry::{EscapedText, WorkerEnd};
+use crate::registry::{EscapedText, Instance, WorkerEnd, age};
 use crate::verify::blocks::Status;
 use crate::verify::crash::Crash;
 use crate::verify::verdict::Report;
@@ -54,6 +55,20 @@ pub fn summary(report: &Report) -> String {
     }
 }
 
+/// The same, with how many workers are in which state where not all of those that fail are stale.
+pub fn counted(report: &Report) -> String {
+    let mut counts: BTreeMap<Status, usize> = BTreeMap::new();
+    for block in report.blocks.iter().filter(|block| block.status != Status::Ok) {
+        *counts.entry(block.status).or_default() += block.workers();
+    }
+    if counts.keys().all(|status| *status == Status::Stale) {
+        return summary(report);
+    }
+    let counts =
+        counts.iter().map(|(status, count)| format!("{count} {}", word(*status).to_lowercase()));
+    format!("{}: {}", summary(report), counts.collect::<Vec<_>>().join(", "))
+}
+
 /// How a type crashes, such as `exited 1 three times in 40s`.
 pub fn crash_words(crash: &Crash) -> String {
     let end = match crash.end {
@@ -95,6 +110,32 @@ pub fn progress(report: &Report) -> String {
 /// The beginning of a SHA, as people know it.
 fn short(sha: &str) -> String {
     sha.chars().take(7).collect()
+}
+
+/// What is expected, and by whom.
+pub fn expectation(report: &Report) -> String {
+    let expected = match report.expected.as_str() {
+        "" => "none but of these types",
+        expected => expected,
+    };
+    match &report.published {
+        None => format!("Expected GIT_SHA: {expected}"),
+        Some(published) => format!("Expected GIT_SHA: {expected} (published {published})"),
+    }
+}
+
+/// One instance, in one line.
+pub fn one(report: &Report, instance: &Instance) -> String {
+    let (Some(id), Some(last_seen)) = (&instance.id, instance.last_seen) else {
+        return "a worker without a shim: its registration may be up to 24h old".into();
+    };
+    let seen = humantime::format_duration(age(report.read_at, last_seen));
+    let known = instance.known();
+    let host = or_unknown(known.and_then(|known| known.hostname.as_ref()));
+    let started = instance.record.as_ref().map_or_else(String::new, |record| {
+        format!(", started {}", or_unknown(record.started_at.as_ref()))
+    });
+    format!("{} on {host}{started}, last seen {seen} ago", id.as_str())
 }
 
 /// The text, or `unknown` where there is none.

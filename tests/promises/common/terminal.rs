@@ -12,6 +12,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::tcgetpgrp;
 
 use super::{DEADLINE, Shim};
@@ -111,6 +112,12 @@ impl Terminal {
     /// The process group that has the keyboard; tcgetpgrp(3).
     pub fn foreground(&self) -> i32 {
         tcgetpgrp(self.keyboard.as_ref().expect("a terminal")).expect("a foreground").as_raw()
+    }
+
+    /// Whether whole lines are typed, and seen, as a shell's user expects it; termios(3).
+    pub fn is_cooked(&self) -> bool {
+        let settings = tcgetattr(self.keyboard.as_ref().expect("a terminal")).expect("settings");
+        settings.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
     /// Changes the window's size.
