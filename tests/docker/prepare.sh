@@ -125,6 +125,18 @@ node() {
     rm -r "$packages"
 }
 
+# What the deployments of the tests take jobs with; into a folder of the tests' own.
+bullmq() {
+    version=bullmq@5.81.5
+    folder=$cache/bullmq
+    if [ "$(cat "$folder/version" 2>/dev/null)" != "$version" ]; then
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" "$version" >&2
+        echo "$version" >"$folder/version"
+    fi
+}
+
 case $(uname -m) in
     x86_64) node_arch=x64 ;;
     aarch64) node_arch=arm64 ;;
@@ -132,6 +144,7 @@ case $(uname -m) in
 esac
 engine
 plugins
+bullmq
 debian bookworm debian:bookworm-slim
 debian trixie debian:trixie-slim
 node

@@ -111,6 +111,11 @@ fn engine() -> &'static Path {
     cache
 }
 
+/// The folder where the tests keep what `tests/docker/prepare.sh` prepares.
+pub fn cache() -> &'static Path {
+    engine()
+}
+
 fn clean_up() {
     let docker = |arguments: &[&str]| {
         let output = Command::new("docker").args(arguments).output().expect("docker");

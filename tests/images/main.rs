@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod code;
+mod deployment;
 mod docker;
 mod fleet;
 mod guard;
