@@ -6,8 +6,8 @@ usage() {
     cat <<'USAGE'
 Usage: docker/build-workers.sh [--allow-dirty]
 
-Builds fiskai-worker:<short sha> and fiskai-worker-ocr:<short sha>, tags both :latest too, and prints
-the SHA to deploy. --allow-dirty builds uncommitted changes, as <sha>-dirty, which production refuses.
+Builds fiskai-worker:<short sha> and fiskai-worker-ocr:<short sha>, tags both :latest too, prints the SHA
+to deploy and keeps it in docker/.env, where compose finds it in any shell. --allow-dirty builds uncommitted changes, as <sha>-dirty, which production refuses.
 
 In the environment:
   WORKER_IMAGE  what the images are called, without tag; the OCR one ends in -ocr (fiskai-worker)
@@ -116,12 +116,25 @@ build() { # OPTION…
 build "$@" --build-arg WITH_OCR=false -t "$image:$short" -t "$image:latest"
 build "$@" --build-arg WITH_OCR=true -t "$image-ocr:$short" -t "$image-ocr:latest"
 
+# Compose reads it beside its file: in a shell that has none of it exported, logs and down work as well.
+keep=$root/docker/.env
+{
+    grep -Ev '^(GIT_SHA_SHORT|EXPECTED_GIT_SHA|WORKER_IMAGE)=' "$keep" 2>/dev/null || true
+    echo "GIT_SHA_SHORT=$short"
+    echo "EXPECTED_GIT_SHA=$GIT_SHA"
+    [ "$image" = fiskai-worker ] || echo "WORKER_IMAGE=$image"
+} >"$scratch/.env"
+cp "$scratch/.env" "$keep" || echo "build-workers: $keep can't be written: export what it would hold" >&2
+
 cat <<SUMMARY
 
 Built $image:$short and $image-ocr:$short
 GIT_SHA: $GIT_SHA
 
-To deploy them:
-  export GIT_SHA_SHORT=$short EXPECTED_GIT_SHA=$GIT_SHA
-  docker compose -f docker/docker-compose.workers.yml up -d --force-recreate
+Kept in docker/.env, for any shell:
+  GIT_SHA_SHORT=$short EXPECTED_GIT_SHA=$GIT_SHA
+
+To deploy them, and to see how they start:
+  docker compose -f docker/docker-compose.workers.yml up -d
+  docker compose -f docker/docker-compose.workers.yml logs -f --tail=50
 SUMMARY

@@ -187,7 +187,7 @@ fn code_refusal(found: &Inspection) -> String {
     text + if found.is_hidden {
         "A volume or mount hides the code: take it out of the deployment, or renew it with the image (docker compose up --renew-anon-volumes, docker volume rm). What is no code is left out with seal --except."
     } else {
-        "Recreate the container from its image (docker compose up -d --force-recreate), and change code by a new image alone."
+        "Recreate the container from its image (docker compose up -d --force-recreate --no-deps SERVICE), and change code by a new image alone."
     }
 }
 

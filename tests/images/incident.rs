@@ -147,7 +147,7 @@ fn the_incident_ends_in_a_refusal_before_redis_is_touched_and_the_new_image_runs
     assert!(deployment.connections() > before);
     deployment.more.clear();
 
-    deployment.up(new, new, &["--force-recreate"]);
+    deployment.up(new, new, &[]);
     deployment.wait_until_all_are_registered_as(new);
     deployment.redis(&["RPUSH", "jobs:extractor", JOB]);
     let done = deployment.wait_for_job();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::docker::{Checkout, Said, new_folder, repository, run};
+use crate::docker::{Checkout, Said, new_folder, program, repository, run};
 
 /// A docker that writes down how it is called.
 struct Docker(TempDir);
@@ -61,6 +61,44 @@ fn it_builds_both_images_by_short_sha_and_latest_and_prints_the_sha() {
         assert!(call.contains(&format!("--build-arg WITH_OCR={ocr} ")), "{call}");
         assert!(call.ends_with(&format!("[{}]", version.sha)), "{call}");
     }
+}
+
+/// What compose takes in a shell in which nothing is exported.
+fn in_a_fresh_shell(checkout: &Checkout) -> Said {
+    let mut compose = program("docker");
+    for name in ["GIT_SHA_SHORT", "WORKER_IMAGE"] {
+        compose.env_remove(name);
+    }
+    let file = checkout.path("docker/docker-compose.workers.yml");
+    run(compose.args(["compose", "-f"]).arg(file).arg("config"))
+}
+
+#[test]
+fn what_was_built_last_is_what_compose_finds_in_a_fresh_shell() {
+    let (checkout, docker) = (Checkout::new(), Docker::new());
+    let said = in_a_fresh_shell(&checkout);
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("SHA that docker/build-workers.sh printed"), "{}", said.stderr);
+    fs::write(checkout.path("docker/.env"), "REDIS_URL=redis://elsewhere:6379\n").expect("a file");
+    for image in ["", "registry.example/team/w"] {
+        checkout.commit("another");
+        let mut script = script(&checkout);
+        if !image.is_empty() {
+            script.env("WORKER_IMAGE", image);
+        }
+        assert_eq!(docker.run(&mut script).code, 0);
+        let (said, version) = (in_a_fresh_shell(&checkout), checkout.version());
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let image = if image.is_empty() { "fiskai-worker" } else { image };
+        for part in [
+            format!("image: {image}:{}\n", version.short),
+            format!("EXPECTED_GIT_SHA: {}\n", version.sha),
+            "REDIS_URL: redis://elsewhere:6379\n".into(),
+        ] {
+            assert!(said.stdout.contains(&part), "{part} in {}", said.stdout);
+        }
+    }
+    assert_eq!(checkout.git(["status", "--porcelain"]), "", "it is no part of the code");
 }
 
 #[test]
