@@ -9,6 +9,7 @@ mod cli;
 mod config;
 
 mod guard;
+mod health;
 mod image;
 mod registry;
 mod supervisor;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             Command::Seal(options) => commands::seal(options),
             Command::Verify(options) => commands::verify(&options, &environment),
             Command::Expect(options) => commands::expect(&options, &environment),
+            Command::Health(options) => Ok(commands::health(&options)),
         },
     };
     exit.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! Commands, options, their environment twins and help texts.
 
 mod expect;
+mod health;
 mod keys;
 mod plain;
 mod run;
@@ -22,6 +23,7 @@ use crate::log::{LogFormat, LogLevel};
 use crate::system::environment::Environment;
 
 pub use expect::Expect;
+pub use health::Health;
 pub use keys::Keys;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
@@ -71,6 +73,8 @@ pub enum Command {
     Verify(Verify),
     /// Publish, show or take back what the fleet should run
     Expect(Expect),
+    /// Say whether the worker of this container runs, for HEALTHCHECK and probes
+    Health(Health),
 }
 
 impl Cli {

@@ -6,6 +6,7 @@ mod access;
 mod announce;
 mod check;
 mod expect;
+mod health;
 mod interrupt;
 mod reading;
 mod run;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use check::check;
 pub use expect::expect;
+pub use health::health;
 pub use run::run;
 pub use seal::seal;
 pub use usage::explain;

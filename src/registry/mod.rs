@@ -19,6 +19,7 @@ mod registrar;
 mod registration;
 mod routing;
 mod session;
+mod standing;
 mod task;
 mod thread;
 
@@ -38,3 +39,4 @@ pub use record::{WorkerEnd, rfc3339};
 pub use registrar::{Overtaken, Registrar};
 pub use registration::Registration;
 pub use session::Session;
+pub use standing::Standing;

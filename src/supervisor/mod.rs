@@ -4,6 +4,7 @@ mod companion;
 mod descendants;
 mod diagnosis;
 mod looks;
+mod name;
 mod options;
 mod reap;
 mod remaining;
@@ -27,6 +28,7 @@ use crate::system::signals::{ignored_on_entry, is_pending, kill};
 use crate::system::{children, descriptors};
 
 pub use companion::{Companion, NoWorker, Watch};
+pub use name::{NAME, Named};
 pub use options::{Remap, Rewrite, Scope, Supervision};
 pub use sighting::Sighting;
 pub use signal::Signal;
@@ -159,6 +161,7 @@ impl Supervisor {
         companion: &mut dyn Companion,
         watch: &mut dyn Watch,
     ) -> (Exit, ExitStatus) {
+        Named::Worker(worker.pid()).show();
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
@@ -170,6 +173,7 @@ impl Supervisor {
             terminal.take_back(worker, status, self.last_forwarded);
         }
         self.remaining = self.options.reap_grace.map(|grace| {
+            Named::Ended.show();
             // Those of the worker's group have been asked already, in group scope.
             let asked = (self.options.scope == Scope::Group).then_some(worker.pid());
             descendants::end(asked);

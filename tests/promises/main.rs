@@ -14,6 +14,7 @@ mod exit_codes;
 mod faults;
 mod gate;
 mod guards;
+mod health;
 mod heartbeats;
 mod hostile_files;
 mod image_identity;
