@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Ok(cli) => log::init(cli.log_format, cli.log_level),
     }
     let exit = match cli {
-        Err(usage) => commands::explain(&usage.error),
+        Err(usage) => commands::explain(usage),
         Ok(Cli { command, log_format, .. }) => match command {
             Command::Run(options) => commands::run(options, environment),
             Command::Check(options) => commands::check(&options, &environment, log_format),

@@ -6,6 +6,7 @@ mod keys;
 mod plain;
 mod run;
 mod seal;
+mod usage;
 mod value;
 mod verify;
 
@@ -27,6 +28,7 @@ pub use health::Health;
 pub use keys::Keys;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
+pub use usage::Usage;
 pub use value::{List, list};
 pub use verify::Verify;
 
@@ -87,13 +89,8 @@ impl Cli {
         if let Some(run) = plain(&arguments, environment) {
             return Ok(Self::without_options(run));
         }
-        Self::parse(arguments).map_err(|error| {
-            // What could be read of it says how to tell the error.
-            let matches = Self::command().ignore_errors(true).try_get_matches();
-            let log_format =
-                matches.ok().and_then(|matches| matches.get_one("log_format").copied());
-            Usage { error, log_format: log_format.unwrap_or_default() }
-        })
+        Self::parse(&arguments)
+            .map_err(|error| Usage::new(error, Self::command(), &arguments, environment))
     }
 
     fn without_options(run: Run) -> Self {
@@ -104,7 +101,7 @@ impl Cli {
     // Not on the stack of a run, which has no use for it: each page of a stack costs.
     #[cold]
     #[inline(never)]
-    fn parse(arguments: Vec<OsString>) -> Result<Self, Error> {
+    fn parse(arguments: &[OsString]) -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
         let matches = command.try_get_matches_from_mut(arguments).map_err(|error| {
@@ -126,11 +123,3 @@ const NO_COMMAND: &str = "\
 There is no COMMAND to run as the worker after 'version-guard run --'. An ENTRYPOINT in a Dockerfile discards the CMD of the base image: repeat it after the ENTRYPOINT. Compose's entrypoint: and Kubernetes' command: replace the ENTRYPOINT and discard the CMD: use command: and args: there.
 Usage: version-guard run [OPTIONS] -- COMMAND [ARG…]
 For more information, try '--help'.";
-
-/// Why there is nothing to be done, or nothing but to print what was asked for.
-#[derive(Debug)]
-pub struct Usage {
-    pub error: Error,
-    /// How to tell it.
-    pub log_format: LogFormat,
-}

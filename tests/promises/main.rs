@@ -37,6 +37,7 @@ mod soak;
 mod supervision_options;
 mod suspension;
 mod terminal;
+mod termination_log;
 mod values;
 mod verify_command;
 mod wall;
