@@ -69,8 +69,8 @@ impl Task {
     ) -> Result<Self, Option<String>> {
         let (worker_type, access) = registration.target?;
         let id = InstanceId::random();
-        let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
-        let record = Record::new(identity, SystemTime::now(), std::process::id(), hostname);
+        let place = registration.place;
+        let record = Record::new(identity, SystemTime::now(), std::process::id(), place);
         let heartbeat = registration.heartbeat;
         let entry = Entry::new(&registration.key_prefix, &worker_type, &id, heartbeat, record);
         Ok(Self {

@@ -18,6 +18,7 @@ mod health;
 mod heartbeats;
 mod hostile_files;
 mod image_identity;
+mod kubernetes;
 mod load;
 mod logs;
 mod old_servers;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::words::{Paint, crash_words, or_unknown, summary};
 use crate::image::abbreviates;
-use crate::registry::{Instance, age, rfc3339};
+use crate::registry::{Instance, StoredRecord, age, rfc3339};
 use crate::verify::blocks::{Block, Status};
 use crate::verify::verdict::Report;
 
@@ -135,13 +135,24 @@ impl Text<'_> {
         let seen = humantime::format_duration(age(self.report.read_at, last_seen));
         match &instance.record {
             Some(record) => format!(
-                "{} on {}, started {}, last seen {seen} ago",
+                "{} on {}{}, started {}, last seen {seen} ago",
                 id.as_str(),
                 or_unknown(record.hostname.as_ref()),
+                pod(record),
                 or_unknown(record.started_at.as_ref()),
             ),
             None => format!("{}, last seen {seen} ago", id.as_str()),
         }
+    }
+}
+
+/// In Kubernetes, the pod as kubectl has it: namespace and name.
+fn pod(record: &StoredRecord) -> String {
+    match (&record.namespace, &record.pod) {
+        (Some(namespace), Some(pod)) => format!(", pod {}/{}", namespace.as_str(), pod.as_str()),
+        (None, Some(pod)) => format!(", pod {}", pod.as_str()),
+        (Some(namespace), None) => format!(", namespace {}", namespace.as_str()),
+        (None, None) => String::new(),
     }
 }
 
