@@ -9,6 +9,7 @@ mod code;
 mod docker;
 mod fleet;
 mod guard;
+mod health;
 mod incident;
 mod languages;
 mod places;
