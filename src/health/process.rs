@@ -93,6 +93,7 @@ mod tests {
     use nix::unistd::Pid;
 
     use super::{Process, State};
+    use crate::pieces;
 
     fn line(name: &str, letter: &str, threads: u32) -> String {
         format!("42 ({name}) {letter} 7 41 42 0 -1 4 1 2 3 4 5 6 7 8 20 0 {threads} 0 123 9 9 9\n")
@@ -109,6 +110,16 @@ mod tests {
         for short in ["", ") ", "42 (a) S 7", "42 (a"] {
             assert_eq!(Process::new(short), None, "{short}");
         }
+    }
+
+    #[test]
+    fn any_line_is_read_or_refused() {
+        let pieces =
+            &["42 ", "(node", ") ", ":7", "Z ", "1 ", "-1 ", "99999999999999999999 ", "\n"];
+        bolero::check!().with_generator(pieces::text(pieces)).for_each(|line: &String| {
+            let named = Process::new(line).and_then(|process| process.named());
+            assert!(named.is_none() || line.contains(':'));
+        });
     }
 
     #[test]

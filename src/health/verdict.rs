@@ -71,7 +71,9 @@ pub enum Unhealthy {
     ShimStandsStill { pid: Pid, state: State },
     #[error("The worker has not started yet: the shim is at its guards or at its registration")]
     NotStarted,
-    #[error("The worker has ended, and the shim with it or as soon as what is left has")]
+    #[error(
+        "The worker has ended; its shim is about to, or waits for what the worker has left behind"
+    )]
     Ended,
     #[error(
         "The worker (process {worker}) is stopped, by a signal or a debugger: kill -CONT {worker} lets it go on"
