@@ -4,7 +4,7 @@
 //! became the shim, and orphans that have become its own, stand among its children as the worker does,
 //! and may lead groups and sessions as well.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use nix::sys::prctl::set_name;
 use nix::unistd::Pid;
@@ -42,22 +42,36 @@ impl Named {
     /// Calls the shim by it. A kernel that refuses leaves the old name, and `health` without an answer.
     pub fn show(self) {
         let _ = match self {
-            Self::Worker(worker) => set_name(&name_with(worker)),
-            Self::Ended => set_name(ENDED),
+            Self::Worker(worker) => {
+                let name = name_with(worker);
+                CStr::from_bytes_until_nul(&name).map(set_name)
+            }
+            Self::Ended => Ok(set_name(ENDED)),
         };
     }
 }
 
-/// As much of the shim's own name as leaves room for the worker's pid: `version-guard:7`. Without a blank,
-/// by which many split the lines of /proc.
-fn name_with(worker: Pid) -> CString {
-    let worker = format!(":{worker}");
-    let kept = MAX_BYTES.saturating_sub(worker.len());
-    CString::new(format!("{NAME:.kept$}{worker}")).unwrap_or_default()
+/// As much of the shim's own name as leaves room for the worker's pid, `version-guard:7`, and a NUL. Without
+/// a blank, by which many split the lines of /proc; with a formatter it would be a hundredth of a start.
+fn name_with(worker: Pid) -> [u8; MAX_BYTES + 1] {
+    let mut name = *b"version-guard:0\0";
+    let mut rest = worker.as_raw().unsigned_abs();
+    let mut places = name.iter_mut().rev().skip(1);
+    for place in places.by_ref() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    places.next().into_iter().for_each(|place| *place = b':');
+    name
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+
     use nix::unistd::Pid;
 
     use super::{ENDED, MAX_BYTES, NAME, Named, name_with};
@@ -65,11 +79,13 @@ mod tests {
     #[test]
     fn a_name_says_which_process_the_worker_is_and_is_not_cut_by_the_kernel() {
         for pid in [1, 7, 42, 32_768, 4_194_304, i32::MAX] {
-            let name = name_with(Pid::from_raw(pid)).into_string().unwrap();
-            assert!(name.len() <= MAX_BYTES && name.starts_with("ver"), "{name}");
-            assert_eq!(Named::by(&name), Some(Named::Worker(Pid::from_raw(pid))));
+            let name = name_with(Pid::from_raw(pid));
+            let name = CStr::from_bytes_with_nul(&name).unwrap().to_str().unwrap();
+            assert!(name.len() == MAX_BYTES && name.starts_with("ver"), "{name}");
+            assert_eq!(Named::by(name), Some(Named::Worker(Pid::from_raw(pid))));
         }
-        assert_eq!(name_with(Pid::from_raw(7)).to_bytes(), b"version-guard:7");
+        assert_eq!(&name_with(Pid::from_raw(7)), b"version-guard:7\0");
+        assert_eq!(&name_with(Pid::from_raw(4_194_304)), b"version:4194304\0");
         assert_eq!(Named::by(ENDED.to_str().unwrap()), Some(Named::Ended));
     }
 
