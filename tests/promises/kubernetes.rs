@@ -125,8 +125,8 @@ fn the_readmes_manifest_probes_with_commands_that_there_are() {
     assert_eq!(commands.len(), 3, "{manifest}");
     for command in commands {
         assert_eq!(command[..2], ["/usr/local/bin/version-guard", "health"]);
-        // Here nothing is PID 1's worker; a word that is unknown would be a usage error.
-        let ended = Shim::command("health").options(&command[2..]).output();
+        // Its own PID 1 has no worker; a word that is unknown would be a usage error.
+        let ended = Shim::command("health").options(&command[2..]).pid1().output();
         assert_eq!(ended.code, 1, "{command:?}: {ended:?}");
     }
 }
