@@ -196,7 +196,7 @@ fn none_is_written_where_none_is_asked_for_or_the_command_is_another() {
     is_refused(&stale(&log).options(["--termination-log=none"]).output());
     is_refused(&stale(Path::new("none")).output());
     for command in ["check", "verify", "health"] {
-        let shim = Shim::command(command).env("VERSION_GUARD_TERMINATION_LOG", &log);
+        let shim = Shim::command(command).env("VERSION_GUARD_TERMINATION_LOG", &log).pid1();
         let ended = shim.clone().env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER).output();
         assert_ne!(ended.code, 0, "{ended:?}");
         assert_eq!(shim.options(["--nonsense"]).output().code, 125);
