@@ -11,7 +11,9 @@ use crate::escape::Escape;
 use crate::guard::{Expectation, Production};
 use crate::image::{ImageIdentity, Policy, Seal, Source};
 use crate::input::read_small;
-use crate::registry::{Access, CertificateFiles, Endpoint, OnDrift, Registration, WorkerType};
+use crate::registry::{
+    Access, CertificateFiles, Endpoint, OnDrift, Place, Registration, WorkerType,
+};
 use crate::runner::Runners;
 use crate::supervisor::{Supervision, WorkerCommand};
 use crate::system::environment::Environment;
@@ -51,8 +53,10 @@ impl Config {
     /// not expected.
     pub fn new(options: cli::Run, environment: Environment) -> Result<Self, BadFile> {
         let identity = identity(&environment);
+        let target = target(&environment, &options.keys);
         let registration = Registration {
-            target: target(&environment, &options.keys),
+            place: place(&environment, target.is_ok()),
+            target,
             key_prefix: options.keys.prefix,
             timeout: options.register_timeout,
             heartbeat: options.heartbeat,
@@ -227,6 +231,17 @@ fn target(
         .parse()
         .map_err(|expected| format!("WORKER_TYPE is '{}': {expected}", Escape(worker_type)))?;
     Ok((worker_type, redis(environment, keys)?))
+}
+
+/// Where the worker runs, by what Kubernetes' downward API puts into these variables; where nobody registers,
+/// nobody asks.
+fn place(environment: &Environment, is_asked: bool) -> Place {
+    if !is_asked {
+        return Place::default();
+    }
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let of = |name| value(environment, name).ok().flatten();
+    Place::new(host.to_string_lossy().into(), of("POD_NAME"), of("POD_NAMESPACE"))
 }
 
 /// Whether output on a terminal may be coloured: unless people have asked for none (no-color.org).

@@ -22,6 +22,8 @@ pub enum Exit {
     NotAsExpected,
     /// `verify`: Redis could not be asked.
     NotAsked,
+    /// `health`: the worker does not run, or not as was asked for.
+    Unhealthy,
     /// Usage, configuration or the shim itself.
     Failed,
 }
@@ -31,7 +33,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Refused | Self::NotAsExpected => 1,
+            Self::Refused | Self::NotAsExpected | Self::Unhealthy => 1,
             Self::NotAsked => 2,
             Self::Failed => 125,
             Self::NotExecutable => 126,

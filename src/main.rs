@@ -9,6 +9,7 @@ mod cli;
 mod config;
 
 mod guard;
+mod health;
 mod image;
 mod registry;
 mod supervisor;
@@ -50,13 +51,14 @@ fn main() -> ExitCode {
     }
     cli.iter().flat_map(|cli| &cli.misspelt).for_each(|sentence| warn!("{sentence}"));
     let exit = match cli {
-        Err(usage) => commands::explain(&usage.error),
+        Err(usage) => commands::explain(usage),
         Ok(Cli { command, log_format, .. }) => match command {
             Command::Run(options) => commands::run(options, environment),
             Command::Check(options) => commands::check(&options, &environment, log_format),
             Command::Seal(options) => commands::seal(options),
             Command::Verify(options) => commands::verify(&options, &environment),
             Command::Expect(options) => commands::expect(&options, &environment),
+            Command::Health(options) => Ok(commands::health(&options)),
         },
     };
     exit.unwrap_or_else(|error| {

@@ -40,6 +40,7 @@ main() {
     check "tests/fuzz.sh" tests/fuzz.sh --all 30
     install_clients
     install_runners
+    install_schemas
     run_tests
     run_demo
     report
@@ -117,6 +118,20 @@ install_runners() {
         install_workspaces "$folder"
     ) || return 0
     echo "$versions" >"$folder/versions"
+}
+
+# What Kubernetes takes for a manifest: the schemas of its API, inside of the package.
+install_schemas() {
+    local version=1.37.0 folder=target/tools/kubernetes-validate
+    local packages=(
+        "kubernetes-validate==$version" attrs==26.1.0 importlib_resources==7.1.0 jsonschema==4.26.0
+        jsonschema-specifications==2025.9.1 packaging==26.4 PyYAML==6.0.4 referencing==0.37.0 rpds-py==2026.9.1
+        typing_extensions==4.16.0
+    )
+    [ ! -d "$folder/kubernetes_validate-$version.dist-info" ] || return 0
+    rm -rf "$folder"
+    pip3 install --quiet --no-deps --disable-pip-version-check --root-user-action ignore --target "$folder" \
+        "${packages[@]}" || true
 }
 
 # Workspaces as these package managers lay them out, which the tests make copies of.

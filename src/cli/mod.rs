@@ -1,12 +1,14 @@
 //! Commands, options, their environment twins and help texts.
 
 mod expect;
+mod health;
 mod keys;
 mod misspelt;
 mod plain;
 mod refused;
 mod run;
 mod seal;
+mod usage;
 mod value;
 mod verify;
 
@@ -23,9 +25,11 @@ use crate::log::{LogFormat, LogLevel};
 use crate::system::environment::Environment;
 
 pub use expect::Expect;
+pub use health::Health;
 pub use keys::Keys;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
+pub use usage::Usage;
 pub use value::{List, list};
 pub use verify::Verify;
 
@@ -78,6 +82,8 @@ pub enum Command {
     Verify(Verify),
     /// Publish, show or take back what the fleet should run
     Expect(Expect),
+    /// Say whether the worker of this container runs, for HEALTHCHECK and probes
+    Health(Health),
 }
 
 impl Cli {
@@ -90,13 +96,8 @@ impl Cli {
         if let Some(run) = plain(&arguments, environment) {
             return Ok(Self::without_options(run));
         }
-        Self::parse(arguments, environment).map_err(|error| {
-            // What could be read of it says how to tell the error.
-            let matches = Self::command().ignore_errors(true).try_get_matches();
-            let log_format =
-                matches.ok().and_then(|matches| matches.get_one("log_format").copied());
-            Usage { error, log_format: log_format.unwrap_or_default() }
-        })
+        Self::parse(&arguments, environment)
+            .map_err(|error| Usage::new(error, Self::command(), &arguments, environment))
     }
 
     fn without_options(run: Run) -> Self {
@@ -107,7 +108,7 @@ impl Cli {
     // Not on the stack of a run, which has no use for it: each page of a stack costs.
     #[cold]
     #[inline(never)]
-    fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Self, Error> {
+    fn parse(arguments: &[OsString], environment: &Environment) -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
         let takes_a_worker = arguments.iter().any(|word| word == "run" || word == "check");
@@ -129,13 +130,5 @@ impl Cli {
 const EXIT_CODES: &str = "\
 Exit: run: the worker's code, or 128 + the signal that killed it; before there is a worker: 1 a guard said no,
 127 the worker is not found, 126 it can't be executed, 125 usage, configuration or the shim's own failure.
-check: 0 or 1. seal: 0 or 125. verify, expect: 0, 1, or 2 where Redis could not be asked.
+check, health: 0 or 1. seal: 0 or 125. verify, expect: 0, 1, or 2 where Redis could not be asked.
 'version-guard help COMMAND' says more.";
-
-/// Why there is nothing to be done, or nothing but to print what was asked for.
-#[derive(Debug)]
-pub struct Usage {
-    pub error: Error,
-    /// How to tell it.
-    pub log_format: LogFormat,
-}

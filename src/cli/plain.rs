@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::keys::Keys;
 use super::run::{Policy, Run, Supervision};
+use crate::log::TerminationLog;
 use crate::system::environment::Environment;
 
 /// What all twins begin with.
@@ -23,6 +24,7 @@ pub fn plain(arguments: &[OsString], environment: &Environment) -> Option<Run> {
         policy: Policy::default(),
         drift_grace: Duration::ZERO,
         runner_watch: None,
+        termination_log: TerminationLog::default(),
         supervision: Supervision::default(),
         command: command.to_vec(),
     })

@@ -8,6 +8,7 @@ use clap::Args;
 use super::keys::Keys;
 use super::value::{List, Value, duration, heartbeat, list, switch, unless_empty, word};
 use crate::image::Enforce;
+use crate::log::TerminationLog;
 use crate::registry::OnDrift;
 use crate::runner::Runners;
 use crate::supervisor::{Remap, Rewrite, Scope, Signal};
@@ -46,6 +47,13 @@ pub struct Run {
     #[arg(env = "VERSION_GUARD_RUNNER_WATCH", hide_env_values = true)]
     #[arg(value_parser = Value(duration))]
     pub runner_watch: Option<Duration>,
+
+    /// A file in which to repeat why the worker was not started, where it is there: Kubernetes shows it; or
+    /// none
+    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
+    #[arg(env = "VERSION_GUARD_TERMINATION_LOG", hide_env_values = true)]
+    #[arg(value_parser = Value(str::parse::<TerminationLog>))]
+    pub termination_log: TerminationLog,
 
     #[command(flatten)]
     pub supervision: Supervision,

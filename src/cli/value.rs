@@ -185,6 +185,14 @@ where
     if items.is_empty() { Err("expected at least one".into()) } else { Ok(List(items)) }
 }
 
+/// The number of a process.
+///
+/// # Errors
+/// What would be right.
+pub fn pid(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|pid| *pid > 0).ok_or("expected the number of a process, from 1 on")
+}
+
 /// A name that is shown to people.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod access;
 mod announce;
 mod check;
 mod expect;
+mod health;
 mod interrupt;
 mod quit;
 mod reading;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use check::check;
 pub use expect::expect;
+pub use health::health;
 pub use run::run;
 pub use seal::seal;
 pub use usage::explain;

@@ -29,6 +29,7 @@ use crate::system::environment::Environment;
 /// # Errors
 /// The kernel's, when it grants no descriptor for signals.
 pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> {
+    options.termination_log.clone().attach();
     let signals = Signals::since_entry()?;
     announce_shell_above();
     let config = Config::new(options, environment)?;

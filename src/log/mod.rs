@@ -1,6 +1,9 @@
-//! The shim's own words: `[version]` lines or JSON objects on standard error, nothing else anywhere.
+//! The shim's own words: `[version]` lines or JSON objects on standard error, nothing else
+//! anywhere but a container's last words.
 
+mod message;
 mod stderr;
+mod termination;
 mod text;
 
 use std::error::Error;
@@ -15,8 +18,10 @@ use tracing_subscriber::{fmt, registry};
 use crate::escape::Escape;
 
 pub use stderr::let_signals_interrupt;
+pub use termination::TerminationLog;
 
 use stderr::StandardError;
+use termination::Hearing;
 use text::{Lines, is_ours};
 
 /// How log lines look.
@@ -70,7 +75,8 @@ pub fn init(format: LogFormat, level: LogLevel) {
 fn json(level: Level) -> impl Subscriber + Send + Sync {
     let events = fmt::layer().with_writer(|| StandardError).log_internal_errors(false);
     let ours = filter_fn(move |metadata| is_ours(metadata, level));
-    registry().with(ours).with(events.json().flatten_event(true).with_target(false))
+    let events = events.json().flatten_event(true).with_target(false);
+    registry().with(ours).with(events).with(Hearing)
 }
 
 /// An error with its whole cause chain, in one line. A cause that the text already quotes, as many

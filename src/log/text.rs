@@ -3,15 +3,16 @@
 //! A subscriber of its own: the library's layers keep spans, of which this program has none, and prepare
 //! for them at each start what takes longer than to write its one line.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 
-use tracing::field::{Field, Visit};
 use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::message::message_of;
 use super::stderr::StandardError;
+use super::termination::hear;
 
 /// Each line of an event's message behind `[version]`, and nothing of its other fields: the message
 /// of a text log already says them.
@@ -28,13 +29,12 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event) {
-        let mut message = Message::default();
-        event.record(&mut message);
         let mut lines = String::new();
-        for line in message.0.lines() {
+        for line in message_of(event).lines() {
             let _ = writeln!(lines, "[version] {line}");
         }
         let _ = StandardError.write_all(lines.as_bytes());
+        hear(event);
     }
 
     fn new_span(&self, _: &Attributes) -> Id {
@@ -53,16 +53,4 @@ impl Subscriber for Lines {
 /// Whether an event is this program's own, and serious enough.
 pub fn is_ours(metadata: &Metadata, level: Level) -> bool {
     *metadata.level() <= level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
-}
-
-/// What an event says.
-#[derive(Default)]
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}");
-        }
-    }
 }

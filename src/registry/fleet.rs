@@ -52,6 +52,9 @@ pub struct StoredRecord {
     pub started_at: Option<EscapedText>,
     pub pid: Option<EscapedText>,
     pub hostname: Option<EscapedText>,
+    /// In Kubernetes.
+    pub pod: Option<EscapedText>,
+    pub namespace: Option<EscapedText>,
     /// The sealed code's digest.
     pub code_sha256: Option<EscapedText>,
     pub registered_at: Option<EscapedText>,
@@ -61,12 +64,14 @@ pub struct StoredRecord {
 }
 
 /// Fields of the hashes, in the order in which they are asked for.
-pub const FIELDS: [&str; 9] = [
+pub const FIELDS: [&str; 11] = [
     "gitSha",
     "buildDate",
     "startedAt",
     "pid",
     "hostname",
+    "pod",
+    "namespace",
     "codeSha256",
     "registeredAt",
     "state",
@@ -88,6 +93,8 @@ impl StoredRecord {
             started_at: next(),
             pid: next(),
             hostname: next(),
+            pod: next(),
+            namespace: next(),
             code_sha256: next(),
             registered_at: next(),
             state: next(),

@@ -127,7 +127,14 @@ fn is_read_or_refused(replies: &[Value]) {
         let _ = value::<(Vec<u8>, std::collections::HashMap<Vec<u8>, f64>)>(Some(reply));
         let _ = value::<std::collections::BTreeMap<Vec<u8>, Value>>(Some(reply));
         if let Some(record) = StoredRecord::new(Some(reply)) {
-            let texts = [&record.git_sha, &record.build_date, &record.hostname, &record.state];
+            let texts = [
+                &record.git_sha,
+                &record.build_date,
+                &record.hostname,
+                &record.pod,
+                &record.namespace,
+                &record.state,
+            ];
             texts.into_iter().flatten().for_each(can_be_shown);
             let worker_type = EscapedText::new(b"ocr");
             let instance = Instance {

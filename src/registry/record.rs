@@ -12,6 +12,7 @@ use super::departure::{Departure, MAX_DEPARTURES, WorkerEnd};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, last_key, left_key, version_key,
 };
+use super::place::Place;
 use super::timestamp::rfc3339;
 use crate::image::ImageIdentity;
 
@@ -38,32 +39,27 @@ impl fmt::Display for InstanceId {
 }
 
 /// What a running shim says of itself: the four fields of the deployment integrity document, and the
-/// host for its instance key.
+/// place for its instance key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub git_sha: String,
     pub build_date: String,
     pub started_at: String,
     pub pid: String,
-    pub hostname: String,
+    pub place: Place,
     /// The sealed code's digest, where code is sealed: 64 hex digits.
     pub code_sha256: Option<String>,
 }
 
 impl Record {
-    /// The record of the shim with this pid that started at this time on this host.
-    pub fn new(
-        identity: &ImageIdentity,
-        started_at: SystemTime,
-        pid: u32,
-        hostname: String,
-    ) -> Self {
+    /// The record of the shim with this pid that started at this time in this place.
+    pub fn new(identity: &ImageIdentity, started_at: SystemTime, pid: u32, place: Place) -> Self {
         Self {
             git_sha: identity.git_sha.to_string(),
             build_date: identity.build_date.clone(),
             started_at: humantime::format_rfc3339_millis(started_at).to_string(),
             pid: pid.to_string(),
-            hostname,
+            place,
             code_sha256: identity.code.as_ref().map(|code| code.sha256.clone()),
         }
     }
@@ -158,18 +154,15 @@ impl Entry {
     pub fn write_instance(&self, life: &Life) -> Batch {
         let registered_at = life.registered_at.map(rfc3339).unwrap_or_default();
         let heartbeat = in_ms(self.heartbeat).to_string();
-        let mut more = vec![
-            ("hostname", self.record.hostname.as_str()),
-            ("heartbeat", &heartbeat),
-            ("state", life.state()),
-        ];
+        let mut more = vec![("heartbeat", heartbeat.as_str()), ("state", life.state())];
         if life.registered_at.is_some() {
             more.push(("registeredAt", &registered_at));
         }
         if let Some(code) = &self.record.code_sha256 {
             more.push(("codeSha256", code));
         }
-        let fields = [&self.record.version_fields()[..], &more].concat();
+        let fields =
+            [&self.record.version_fields()[..], &self.record.place.fields(), &more].concat();
         write(&self.instance_key, &fields, self.instance_ttl)
     }
 
@@ -227,7 +220,7 @@ impl Entry {
         };
         Departure {
             id: self.id.clone(),
-            hostname: self.record.hostname.clone(),
+            hostname: self.record.place.hostname.clone(),
             git_sha: self.record.git_sha.clone(),
             code,
             signal,
@@ -246,8 +239,8 @@ impl Entry {
 
     /// What tells of an instance whose record is gone because it has stopped reporting.
     pub fn write_last(&self) -> Batch {
-        let fields =
-            [("gitSha", self.record.git_sha.as_str()), ("hostname", &self.record.hostname)];
+        let mut fields = vec![("gitSha", self.record.git_sha.as_str())];
+        fields.extend(self.record.place.fields());
         write(&self.last_key, &fields, DAY)
     }
 
@@ -295,7 +288,7 @@ fn pexpire(key: &[u8], ttl: Duration) -> redis::Cmd {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{InstanceId, Record};
+    use super::{InstanceId, Place, Record};
     use crate::image::{GitSha, ImageIdentity, Policy, Source};
 
     #[test]
@@ -316,7 +309,7 @@ mod tests {
         };
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_873_600_042);
         assert_eq!(
-            Record::new(&identity, started_at, 1, "host".into()).version_fields(),
+            Record::new(&identity, started_at, 1, Place::default()).version_fields(),
             [
                 ("gitSha", "a1b2c3d"),
                 ("buildDate", "2026-01-08T11:00:00Z"),

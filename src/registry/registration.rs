@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::Access;
 use super::drift::OnDrift;
 use super::key::{KeyPrefix, WorkerType};
+use super::place::Place;
 
 /// Where and as what the worker registers.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Registration {
     /// What is needed to register, or why the worker runs unregistered; `None` where it is not meant to
     /// be registered.
     pub target: Result<(WorkerType, Access), Option<String>>,
+    /// Where the worker runs.
+    pub place: Place,
     pub key_prefix: KeyPrefix,
     /// At most this long for the first attempt.
     pub timeout: Duration,

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::mem;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use super::expectation::Published;
 use super::key::WorkerType;
 use super::record::{Entry, InstanceId, Record};
 use super::registration::Registration;
+use super::standing::Standing;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
 use crate::log::causes;
@@ -63,15 +65,6 @@ pub struct Task {
     pub told: Arc<AtomicBool>,
 }
 
-/// What is known of this instance's place in the registry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Unregistered,
-    Registered,
-    /// Was registered; the last heartbeat did not get through.
-    Lost,
-}
-
 impl Task {
     /// What the thread works with, or why there is nothing to register as or at. A reason and no
     /// error: to run unregistered is usual, and an error would take the time for a backtrace.
@@ -81,8 +74,8 @@ impl Task {
     ) -> Result<Self, Option<String>> {
         let (worker_type, access) = registration.target?;
         let id = InstanceId::random();
-        let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
-        let record = Record::new(identity, SystemTime::now(), std::process::id(), hostname);
+        let place = registration.place;
+        let record = Record::new(identity, SystemTime::now(), std::process::id(), place);
         let heartbeat = registration.heartbeat;
         let entry = Entry::new(&registration.key_prefix, &worker_type, &id, heartbeat, record);
         Ok(Self {
@@ -103,8 +96,9 @@ impl Task {
     pub(super) async fn serve(&self, channel: UnixStream) -> io::Result<()> {
         let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
         let mut stay = Box::pin(async {
-            let mut state = self.register_first(&mut reports).await;
-            self.stay(&mut state, &mut reports).await
+            let mut standing = self.register_first(&mut reports).await;
+            standing.show();
+            self.stay(&mut standing, &mut reports).await
         });
         let order = loop {
             let order = tokio::select! {
@@ -147,7 +141,7 @@ impl Task {
     }
 
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
-    async fn register_first(&self, reports: &mut OwnedWriteHalf) -> State {
+    async fn register_first(&self, reports: &mut OwnedWriteHalf) -> Standing {
         let reports = Mutex::new(reports);
         // Whether the supervisor hears it.
         let report = async |report: &[u8]| {
@@ -176,45 +170,48 @@ impl Task {
             first => first,
         };
         match (heard.get(), first) {
-            (Some(true), Ok(_)) => State::Registered,
-            (Some(true), first) => self.became(State::Registered, first),
+            (Some(true), Ok(_)) => Standing::Registered,
+            (Some(true), first) => self.became(Standing::Registered, first),
             (None, Err(error)) => {
                 // No longer than the supervisor reads at once.
                 let why = [&[FAILED], causes(&error).as_bytes()].concat();
                 if !report(why.get(..4096).unwrap_or(&why)).await {
-                    return self.became(State::Unregistered, Err(error));
+                    return self.became(Standing::Unregistered, Err(error));
                 }
                 self.has_failed.set(true);
-                State::Unregistered
+                Standing::Unregistered
             }
-            (_, first) => self.became(State::Unregistered, first),
+            (_, first) => self.became(Standing::Unregistered, first),
         }
     }
 
     /// One heartbeat after the other; while they don't get through, with growing pauses in between,
     /// but never longer ones than between heartbeats.
-    async fn stay(&self, state: &mut State, reports: &mut OwnedWriteHalf) -> Infallible {
+    async fn stay(&self, standing: &mut Standing, reports: &mut OwnedWriteHalf) -> Infallible {
         let first_pause = FIRST_PAUSE.min(self.heartbeat);
         let max_pause = MAX_PAUSE.min(self.heartbeat);
         let (mut pause, mut has_reported) = (first_pause, false);
         loop {
-            let wait = if *state == State::Registered { self.heartbeat } else { pause };
+            let wait = if *standing == Standing::Registered { self.heartbeat } else { pause };
             let wait = tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
             tokio::select! {
                 () = wait => {}
                 // That it drains is said at once.
                 () = self.wake.notified() => {}
             }
-            let attempt = match *state {
-                State::Unregistered => {
+            let attempt = match *standing {
+                Standing::Registering | Standing::Unregistered => {
                     let executed = async || self.executed.notified().await;
                     let late = self.has_failed.get();
                     self.client.register(late, BACKGROUND_LIMIT, async || (), executed).await
                 }
-                State::Registered | State::Lost => self.client.renew(BACKGROUND_LIMIT).await,
+                Standing::Registered | Standing::Lost => self.client.renew(BACKGROUND_LIMIT).await,
             };
             pause = if attempt.is_ok() { first_pause } else { (pause * 2).min(max_pause) };
-            *state = self.became(*state, attempt);
+            let before = mem::replace(standing, self.became(*standing, attempt));
+            if *standing != before {
+                standing.show();
+            }
             // Once: the supervisor hears no more of it.
             if let Some(overdue) = self.overtaken()
                 && !has_reported
@@ -231,34 +228,36 @@ impl Task {
         self.drift.hear(self.worker_type.as_str(), &self.client.entry.record.git_sha, drift, now)
     }
 
-    /// The state after an attempt. A change of state is worth a line, an attempt is not.
-    fn became(&self, before: State, attempt: Result<Renewal, ConnectionError>) -> State {
+    /// The standing after an attempt. A change of it is worth a line, an attempt is not.
+    fn became(&self, before: Standing, attempt: Result<Renewal, ConnectionError>) -> Standing {
         let worker_type = self.worker_type.as_str();
         let redis = self.redis();
         let key = String::from_utf8_lossy(&self.client.entry.version_key);
         match (before, attempt) {
-            (State::Registered, Ok(Renewal::Kept)) => State::Registered,
+            (Standing::Registered, Ok(Renewal::Kept)) => Standing::Registered,
             (_, Ok(renewal)) => {
                 let is_registered = match (before, renewal) {
-                    (State::Unregistered, _) => format!("is registered in Redis at {redis}"),
-                    (State::Lost, _) => format!("is registered again in Redis at {redis}"),
-                    (State::Registered, _) => {
+                    (Standing::Registering | Standing::Unregistered, _) => {
+                        format!("is registered in Redis at {redis}")
+                    }
+                    (Standing::Lost, _) => format!("is registered again in Redis at {redis}"),
+                    (Standing::Registered, _) => {
                         format!("is registered again in Redis at {redis}, which had forgotten it")
                     }
                 };
                 info!(worker_type, redis, %key, "{worker_type} {is_registered}");
-                State::Registered
+                Standing::Registered
             }
-            (State::Registered, Err(error)) => {
+            (Standing::Registered, Err(error)) => {
                 self.warn_that("has lost its registration", &error);
-                State::Lost
+                Standing::Lost
             }
-            (State::Lost, Err(_)) => State::Lost,
-            (State::Unregistered, Err(error)) => {
+            (Standing::Lost, Err(_)) => Standing::Lost,
+            (Standing::Registering | Standing::Unregistered, Err(error)) => {
                 if !self.has_failed.replace(true) {
                     self.warn_that("is not registered", &error);
                 }
-                State::Unregistered
+                Standing::Unregistered
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::standing::Standing;
 use super::task::{DRAIN, EXECUTED, FAILED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
 use crate::system::signals::block_all;
 
@@ -21,8 +22,9 @@ impl Task {
     pub fn start(self) -> anyhow::Result<UnixStream> {
         let (mut supervisors, registrars) =
             UnixStream::pair().context("no channel to the registrar")?;
-        let started =
-            thread::Builder::new().name("registrar".into()).spawn(move || self.run(registrars));
+        let started = thread::Builder::new()
+            .name(Standing::FIRST_NAME.into())
+            .spawn(move || self.run(registrars));
         // Making the first thread has unblocked some of the supervisor's.
         block_all();
         started.context("no thread for the registrar")?;
@@ -49,6 +51,7 @@ impl Task {
                     self.has_failed.set(true);
                 }
             }
+            Standing::Unregistered.show();
             if self.is_leaving.get() || self.is_told_to_leave(&mut channel, pause) {
                 return;
             }

@@ -5,6 +5,7 @@ mod death;
 mod descendants;
 mod diagnosis;
 mod looks;
+mod name;
 mod options;
 mod reap;
 mod remaining;
@@ -28,6 +29,7 @@ use crate::system::signals::{ignored_on_entry, is_pending, kill};
 use crate::system::{children, descriptors};
 
 pub use companion::{Companion, NoWorker, Watch};
+pub use name::{NAME, Named};
 pub use options::{Remap, Rewrite, Scope, Supervision};
 pub use sighting::Sighting;
 pub use signal::Signal;
@@ -160,6 +162,7 @@ impl Supervisor {
         companion: &mut dyn Companion,
         watch: &mut dyn Watch,
     ) -> (Exit, ExitStatus) {
+        Named::Worker(worker.pid()).show();
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
@@ -173,6 +176,9 @@ impl Supervisor {
         }
         death::warn_of(status, end.sent, self.terminal.is_some());
         self.remaining = Remaining::of(worker.pid(), &end, &self.options);
+        if self.remaining.is_some() {
+            Named::Ended.show();
+        }
         (Exit::Worker(self.options.remapped(code_of(status))), status)
     }
 

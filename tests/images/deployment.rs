@@ -122,7 +122,7 @@ struct Fleet {
 impl Fleet {
     fn new(more: &str) -> Self {
         let fleet = Self { project: name("jobs"), image: images(), folder: new_folder() };
-        let services: String = Self::workers()
+        let services: Vec<String> = Self::workers()
             .map(|(worker_type, command)| {
                 let command = serde_json::to_string(&command).expect("JSON");
                 format!(
@@ -132,6 +132,7 @@ impl Fleet {
                 )
             })
             .collect();
+        let services = services.concat();
         fs::write(fleet.folder.path().join("more.yml"), format!("services:\n{services}"))
             .expect("a compose file");
         fleet

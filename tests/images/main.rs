@@ -10,6 +10,7 @@ mod deployment;
 mod docker;
 mod fleet;
 mod guard;
+mod health;
 mod incident;
 mod languages;
 mod places;

@@ -144,5 +144,5 @@ fn a_heartbeat_is_seen_by_the_same_measure() {
     let redis = Redis::start();
     let beating =
         Shim::command("run").registers("beating", redis.url()).options(["--heartbeat", "1s"]);
-    found_out(nothing_wakes_in(&beating, Duration::from_secs(3)), "registrar");
+    found_out(nothing_wakes_in(&beating, Duration::from_secs(3)), "registered");
 }

@@ -258,6 +258,7 @@ fn malformed() -> Vec<(&'static str, &'static str, OsString, &'static str)> {
     let timeout = ("VERSION_GUARD_REGISTER_TIMEOUT", "--register-timeout", "1s");
     let prefix = ("VERSION_GUARD_KEY_PREFIX", "--key-prefix", "fiskai:worker");
     let format = ("VERSION_GUARD_LOG_FORMAT", "--log-format", "json");
+    let last = ("VERSION_GUARD_TERMINATION_LOG", "--termination-log", "/dev/termination-log");
     [
         (timeout, "soon"),
         (timeout, "1.5"),
@@ -267,6 +268,7 @@ fn malformed() -> Vec<(&'static str, &'static str, OsString, &'static str)> {
         (prefix, "dépôt"),
         (format, "xml"),
         (format, "J SON"),
+        (last, "last-words"),
     ]
     .into_iter()
     .map(|((variable, flag, right), value)| (variable, flag, value.into(), right))
@@ -366,7 +368,7 @@ fn a_usage_error_passes_no_escapes_on() {
 
 #[test]
 fn help_and_version_are_asked_for_and_go_to_standard_output() {
-    for command in ["run", "check", "seal"] {
+    for command in ["run", "check", "seal", "health"] {
         for flag in ["--help", "-h"] {
             let ended = Shim::command(command).options([flag]).output();
             assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
@@ -377,7 +379,7 @@ fn help_and_version_are_asked_for_and_go_to_standard_output() {
     for arguments in [&["--help"][..], &["-h"]] {
         let ended = Shim::of(crate::common::binary(), arguments).output();
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
-        for command in ["run", "check", "seal"] {
+        for command in ["run", "check", "seal", "health"] {
             assert!(ended.stdout.contains(&format!("\n  {command} ")), "{ended:?}");
         }
     }

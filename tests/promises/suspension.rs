@@ -162,6 +162,9 @@ fn on_a_terminal_a_worker_that_is_stopped_by_pid_leaves_the_shim_awake() {
         terminal.expect(&format!("10 from {shim}"));
         is_awake(shim);
     }
+    // It handles the hang-up at the terminal's end, and would stay.
+    kill(shim, SIGTERM);
+    terminal.expect(&format!("{SIGTERM} from {shim}"));
 }
 
 /// Both come while the worker is being registered, and are given to it when it is there.

@@ -51,6 +51,8 @@ struct JsonBlock<'a> {
 struct JsonInstance<'a> {
     id: Option<&'a EscapedText>,
     hostname: Option<&'a EscapedText>,
+    pod: Option<&'a EscapedText>,
+    namespace: Option<&'a EscapedText>,
     build_date: Option<&'a EscapedText>,
     started_at: Option<&'a EscapedText>,
     pid: Option<&'a EscapedText>,
@@ -95,6 +97,8 @@ fn json_instance(instance: &Instance) -> JsonInstance<'_> {
     JsonInstance {
         id: instance.id.as_ref(),
         hostname: instance.known().and_then(|record| record.hostname.as_ref()),
+        pod: instance.known().and_then(|record| record.pod.as_ref()),
+        namespace: instance.known().and_then(|record| record.namespace.as_ref()),
         build_date: record.and_then(|record| record.build_date.as_ref()),
         started_at: record.and_then(|record| record.started_at.as_ref()),
         pid: record.and_then(|record| record.pid.as_ref()),

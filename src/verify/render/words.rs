@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::registry::{EscapedText, Instance, WorkerEnd, age};
+use crate::registry::{EscapedText, Instance, StoredRecord, WorkerEnd, age};
 use crate::verify::blocks::Status;
 use crate::verify::crash::Crash;
 use crate::verify::verdict::Report;
@@ -132,10 +132,21 @@ pub fn one(report: &Report, instance: &Instance) -> String {
     let seen = humantime::format_duration(age(report.read_at, last_seen));
     let known = instance.known();
     let host = or_unknown(known.and_then(|known| known.hostname.as_ref()));
+    let pod = known.map(pod).unwrap_or_default();
     let started = instance.record.as_ref().map_or_else(String::new, |record| {
         format!(", started {}", or_unknown(record.started_at.as_ref()))
     });
-    format!("{} on {host}{started}, last seen {seen} ago", id.as_str())
+    format!("{} on {host}{pod}{started}, last seen {seen} ago", id.as_str())
+}
+
+/// In Kubernetes, the pod as kubectl has it: namespace and name.
+fn pod(record: &StoredRecord) -> String {
+    match (&record.namespace, &record.pod) {
+        (Some(namespace), Some(pod)) => format!(", pod {}/{}", namespace.as_str(), pod.as_str()),
+        (None, Some(pod)) => format!(", pod {}", pod.as_str()),
+        (Some(namespace), None) => format!(", namespace {}", namespace.as_str()),
+        (None, None) => String::new(),
+    }
 }
 
 /// The text, or `unknown` where there is none.

@@ -1,0 +1,169 @@
+//! HEALTHCHECK in real Docker: what `docker ps` and `docker compose up --wait` are told.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::docker::{
+    Container, SHA, build, docker, eventually, fixture, guard_image, name, new_folder, output,
+    program, run, shell_worker,
+};
+
+/// A probe each second, the first of which counts.
+const PROBED: [&str; 3] = ["--health-interval=1s", "--health-timeout=10s", "--health-retries=1"];
+
+fn becomes(container: &Container, status: &str) {
+    eventually(status, || {
+        let now = container.inspect(".State.Health.Status");
+        assert_eq!(container.inspect(".State.Running"), "true", "{}", container.logs());
+        (now == status).then_some(())
+    });
+}
+
+/// What the last probe wrote.
+fn said(container: &Container) -> String {
+    container.inspect("range .State.Health.Log}}{{.Output}}{{end")
+}
+
+fn worker_of(container: &Container) -> String {
+    let name = container.exec(["cat", "/proc/1/comm"]);
+    name.rsplit_once(':').expect("the worker's pid").1.to_owned()
+}
+
+fn shell_image() -> String {
+    shell_worker("version-guard-tests/health", &[("GIT_SHA", SHA)])
+}
+
+/// The image's own HEALTHCHECK, asked more often than it says.
+#[test]
+fn a_worker_is_healthy_until_it_is_stopped_and_again_when_it_goes_on() {
+    let arguments = PROBED.map(str::to_owned).into_iter();
+    let container = Container::start(arguments.chain([shell_image(), "./worker.sh".into()]));
+    becomes(&container, "healthy");
+    let signal = |signal: &str| {
+        let kill = format!("kill -{signal} {}", worker_of(&container));
+        container.exec(["sh", "-c", &kill]);
+    };
+    signal("STOP");
+    becomes(&container, "unhealthy");
+    assert!(
+        said(&container).contains("is stopped, by a signal or a debugger"),
+        "{}",
+        said(&container)
+    );
+    signal("CONT");
+    becomes(&container, "healthy");
+}
+
+/// Nothing but the shim and a worker: no shell, no libc, no writable file, no capability, no network.
+#[test]
+fn an_image_from_scratch_is_probed_as_any_user_without_anything() {
+    let folder: TempDir = new_folder();
+    fs::copy(fixture("worker"), folder.path().join("worker")).expect("the worker");
+    let dockerfile = format!(
+        "FROM {} AS guard\nFROM scratch\nCOPY --from=guard /version-guard /version-guard\n\
+         COPY worker /worker\nENTRYPOINT [\"/version-guard\", \"run\", \"--\"]\nCMD [\"/worker\", \"sleep\"]\n\
+         HEALTHCHECK --interval=1s --timeout=10s --retries=1 CMD [\"/version-guard\", \"health\"]\n",
+        guard_image()
+    );
+    let image = build("version-guard-tests/health-scratch", &dockerfile, &folder);
+    let container = Container::start([
+        "--read-only",
+        "--user=4242:4242",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--network=none",
+        &image,
+    ]);
+    becomes(&container, "healthy");
+    // Another user than the shim's, and nobody's.
+    let probe = program("docker")
+        .args(["exec", "--user", "65534:65534", &container.id, "/version-guard", "health"])
+        .output()
+        .expect("docker exec");
+    assert!(probe.status.success(), "{probe:?}");
+    // To PID 1, which nobody inside could stop.
+    container.kill("STOP");
+    becomes(&container, "unhealthy");
+    assert!(said(&container).contains("The shim (process 1) is stopped"), "{}", said(&container));
+}
+
+#[test]
+fn under_an_engines_init_and_beside_another_container_each_probe_finds_its_own() {
+    let image = shell_image();
+    let start = |more: &[&str]| {
+        let arguments = PROBED.iter().chain(more).copied().chain([&*image, "./worker.sh"]);
+        Container::start(arguments)
+    };
+    let first = start(&["--init"]);
+    becomes(&first, "healthy");
+    assert_eq!(first.exec(["cat", "/proc/1/comm"]), "docker-init");
+    let shared = format!("--pid=container:{}", first.id);
+    let network = format!("--network=container:{}", first.id);
+    let second = start(&[&shared, &network]);
+    becomes(&second, "healthy");
+    // Each sees both shims; only one worker is stopped.
+    let stop = "for stat in /proc/[0-9]*/comm; do read -r name <$stat; case $name in
+        version*:*) cmp -s ${stat%comm}cgroup /proc/self/cgroup && kill -STOP ${name##*:};; esac; done";
+    second.exec(["sh", "-c", stop]);
+    becomes(&second, "unhealthy");
+    assert_eq!(first.inspect(".State.Health.Status"), "healthy", "{}", said(&first));
+}
+
+/// The compose file as it is, with a smaller worker in the images.
+#[test]
+fn compose_waits_until_each_worker_is_registered() {
+    let image = shell_image();
+    let folder = new_folder();
+    let worker = "version-guard-tests/health-compose";
+    for repository in [worker.to_owned(), format!("{worker}-ocr")] {
+        docker(["tag", &image, &format!("{repository}:a1b2c3d")]);
+    }
+    let services = ["orchestrator", "sentinel", "extractor", "ocr"]
+        .map(|name| format!("  worker-{name}: {{ command: [\"./worker.sh\"] }}\n"));
+    let more = folder.path().join("more.yml");
+    fs::write(&more, format!("services:\n{}", services.concat())).expect("a compose file");
+    let deployment = Deployment { project: name("health"), more: more.display().to_string() };
+    let up = |redis: &str, timeout: &str| {
+        let mut up = deployment.compose(worker);
+        up.env("REDIS_URL", redis).args(["up", "-d", "--wait", "--wait-timeout", timeout]);
+        run(&mut up)
+    };
+    let said = up("redis://redis:6379", "60");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let key = "fiskai:worker:ocr:version";
+    let sha = deployment.redis(&["HGET", key, "gitSha"]);
+    assert_eq!(sha, SHA);
+    // The control: with a Redis that nobody reaches the workers run, and compose does not call it well.
+    let said = up("redis://nobody.invalid:6379", "60");
+    assert_ne!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("unhealthy"), "{}", said.stderr);
+}
+
+struct Deployment {
+    project: String,
+    more: String,
+}
+
+impl Deployment {
+    fn compose(&self, worker: &str) -> Command {
+        let mut compose = program("docker");
+        compose.env("WORKER_IMAGE", worker).env("GIT_SHA_SHORT", "a1b2c3d");
+        compose.env("EXPECTED_GIT_SHA", SHA);
+        compose.args(["compose", "-p", &self.project, "-f", "docker/docker-compose.workers.yml"]);
+        compose.args(["-f", &self.more]);
+        compose
+    }
+
+    fn redis(&self, arguments: &[&str]) -> String {
+        let redis = format!("{}-redis-1", self.project);
+        output(program("docker").args(["exec", &redis, "redis-cli"]).args(arguments))
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        run(self.compose("unused").args(["down", "-v", "-t", "1"]));
+    }
+}
