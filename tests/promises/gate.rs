@@ -134,9 +134,13 @@ fn only_these_types_are_judged() {
 #[test]
 fn a_death_is_settled_by_a_later_start_of_its_type() {
     let redis = Redis::start();
+    let seen = || redis.cli(["ZCOUNT", "fiskai:workers", "1", "+inf"]).parse::<u32>().unwrap();
     let dies = |worker_type: &str| {
+        let before = seen();
         let running = worker(&redis, worker_type, SHA).ready();
         let of_it = running.worker_pid();
+        // The first sign of life comes beside the worker's start.
+        eventually("a sign of life", || (seen() > before).then_some(()));
         running.signal(SIGKILL);
         kill(of_it, SIGKILL);
     };

@@ -201,6 +201,8 @@ fn a_killed_shim_is_dead_within_three_heartbeats_at_the_time_given() {
     let redis = Redis::start();
     let running = extractor(redis.url(), SHA).ready();
     let worker = running.worker_pid();
+    // The first sign of life comes beside the worker's start.
+    eventually("a sign of life", || (index(&redis)[0].1 > 0).then_some(()));
     running.signal(SIGKILL);
     let killed = Instant::now();
     kill(worker, SIGKILL);

@@ -36,7 +36,9 @@ fn instances(redis: &Redis) -> Vec<String> {
 fn keeps_a_fleet(redis: &Redis, url: &str) {
     let mut running = extractor(url).ready();
     let [instance] = &instances(redis)[..] else { panic!("one instance: {:?}", redis.keys()) };
-    assert_eq!(redis.keys().len(), 3, "{:?}", redis.keys());
+    // That the worker runs is said beside its start.
+    eventually("a running worker", || (redis.hash(instance)["state"] == "running").then_some(()));
+    assert_eq!(redis.keys().len(), 4, "{:?}", redis.keys());
     assert_eq!(redis.keys_for_ever(), [""; 0]);
     let mut fields = redis.hash(instance);
     for (field, expected) in [("heartbeat", "1000"), ("state", "running")] {

@@ -643,7 +643,7 @@ fn seen_meanwhile(worker: &'static str) -> Vec<String> {
     });
     let url = format!("redis://127.0.0.1:{}", wire.port);
     // Long enough for all that is asked meanwhile.
-    let shim = extractor(url).options(["--register-timeout", "30s"]).worker([worker, "0.2"]);
+    let shim = extractor(url).options(["--register-timeout", "30s"]).worker([worker, "2"]);
     let ended = shim.output();
     assert_eq!(ended.code, if worker == "sleep" { 0 } else { 127 }, "{ended:?}");
     let said = said.lock().unwrap().clone();

@@ -352,7 +352,8 @@ while True:
     signal.pause()
 ";
     let shim = Shim::command("run").worker(["python3", "-c", script]).pid1();
-    let mut shim = shim.options(["--signal-scope", "group"]).spawn();
+    // Its children may be asked before they wait for it.
+    let mut shim = shim.options(["--signal-scope", "group", "--reap-grace", "0s"]).spawn();
     shim.expect_line("ready");
     shim.signal(SIGTERM);
     assert_eq!(shim.end().code, 6);

@@ -3,8 +3,11 @@
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
+use std::time::Duration;
 
 use redis::{RedisError, cmd};
+use tokio::time::sleep;
 
 use super::batch::{time_of, value};
 use super::connection::ConnectionError;
@@ -19,6 +22,9 @@ use super::session::Session;
 
 /// Buckets of the index that are read at once.
 const INDEX_PAGE: u32 = 2_000;
+/// How often, and after which pause, a worker is looked at again that is just being executed.
+const STARTING_LOOKS: u32 = 5;
+const STARTING_PAUSE: Duration = Duration::from_millis(20);
 /// Batches that go out together.
 const BATCH: usize = 1_000;
 
@@ -39,8 +45,10 @@ pub async fn read(
         fleet: Fleet::default(),
         types: BTreeMap::new(),
         without_shim: BTreeMap::new(),
+        starting: Vec::new(),
     };
     reader.read_index().await?;
+    reader.wait_for_the_starting().await?;
     for known in known {
         reader.types.entry(known.as_str().into()).or_default();
     }
@@ -66,6 +74,8 @@ struct Reader<'r> {
     types: BTreeMap<Vec<u8>, Type>,
     /// What the version keys say of types that have nothing else.
     without_shim: BTreeMap<Vec<u8>, StoredRecord>,
+    /// Members of the index whose worker has not been executed yet.
+    starting: Vec<Vec<u8>>,
 }
 
 impl Reader<'_> {
@@ -104,6 +114,40 @@ impl Reader<'_> {
             cursor = next;
         }
         Ok(())
+    }
+
+    /// Gives workers that are being executed a moment for it. What has not been by then is not counted.
+    async fn wait_for_the_starting(&mut self) -> Result<(), ConnectionError> {
+        let index = index_key(self.prefix);
+        for _ in 0..STARTING_LOOKS {
+            let starting = mem::take(&mut self.starting);
+            if starting.is_empty() {
+                break;
+            }
+            sleep(STARTING_PAUSE).await;
+            let scores = self.last_seen(&index, starting.iter()).await?;
+            let members: Vec<Vec<u8>> = scores.keys().cloned().collect();
+            self.read_instances(&index, &members, &scores).await?;
+        }
+        Ok(())
+    }
+
+    /// When those of the members were last seen that are in the index now.
+    async fn last_seen(
+        &mut self,
+        index: &[u8],
+        members: impl Iterator<Item = &Vec<u8>> + Clone,
+    ) -> Result<HashMap<Vec<u8>, f64>, ConnectionError> {
+        let batches =
+            members.clone().map(|member| vec![cmd("ZSCORE").arg(index).arg(member).clone()]);
+        let replies = self.redis.send(batches.collect()).await?;
+        let mut found = HashMap::new();
+        for (member, reply) in members.zip(replies) {
+            let replies = reply.map_err(|error| self.redis.error_reply(&error))?;
+            let score: Option<f64> = value(replies.first())?;
+            found.extend(score.map(|score| (member.clone(), score)));
+        }
+        Ok(found)
     }
 
     async fn read_instances(
@@ -150,16 +194,9 @@ impl Reader<'_> {
         index: &[u8],
         silent: &[&Vec<u8>],
     ) -> Result<(), ConnectionError> {
-        let batches = silent
-            .iter()
-            .map(|member| vec![cmd("ZSCORE").arg(index).arg(*member).clone()])
-            .collect();
-        let mut missing = Vec::new();
-        for (member, reply) in silent.iter().zip(self.redis.send(batches).await?) {
-            let replies = reply.map_err(|error| self.redis.error_reply(&error))?;
-            let score: Option<f64> = value(replies.first())?;
-            missing.extend(score.map(|score| (*member, score)));
-        }
+        let scores = self.last_seen(index, silent.iter().copied()).await?;
+        let missing: Vec<_> =
+            silent.iter().filter_map(|member| Some((*member, *scores.get(*member)?))).collect();
         let evicted =
             evicted(self.redis, self.prefix, &self.types, &missing, self.fleet.read_at).await?;
         for (member, score) in missing {
@@ -202,6 +239,7 @@ impl Reader<'_> {
             known.lives = true;
             known.heartbeat = known.heartbeat.max(record.heartbeat);
             if record.is_starting() {
+                self.starting.push(member.to_vec());
                 return;
             }
         } else {
