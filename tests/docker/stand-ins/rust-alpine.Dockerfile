@@ -17,5 +17,8 @@ RUN cd /usr/local/lib/unwind \
         '[env]' 'TARGET_CC = "musl-gcc"' >/usr/local/cargo/config.toml \
     && printf '%s\n' '#!/bin/sh' "export CARGO_BUILD_TARGET=$target" 'exec /usr/bin/cargo "$@"' \
         >/usr/local/bin/cargo && chmod +x /usr/local/bin/cargo
+# For another architecture, as the official image gets a compiler and a standard library.
+COPY apk.sh /usr/local/bin/apk
+COPY rustup.sh /usr/local/bin/rustup
 ENV CARGO_HOME=/usr/local/cargo RUSTC_BOOTSTRAP=1
 CMD ["bash"]
