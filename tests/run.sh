@@ -13,6 +13,7 @@ of_the_promises=(
     "cc=gcc,libc6-dev" redis-server=redis-server redis-cli=redis-tools python3=python3
     strace=strace valgrind=valgrind dnsmasq=dnsmasq-base openssl=openssl readelf=binutils
     unshare=util-linux ps=procps ip=iproute2 node=nodejs make=make pip3=python3-pip
+    promtool=prometheus
 )
 of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git npm=npm)
 of_the_runners=(tini=tini dumb-init=dumb-init gosu=gosu wait-for-it=wait-for-it sudo=sudo busybox=busybox)
