@@ -52,7 +52,7 @@ pub fn repository() -> &'static Path {
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let cache = engine();
     let mut command = Command::new(name);
-    command.env("DOCKER_CONFIG", cache.join("docker")).env("DOCKER_BUILDKIT", "0");
+    command.env("DOCKER_CONFIG", cache.join("docker")).env("DOCKER_BUILDKIT", "1");
     for name in ["GIT_SHA", "BUILD_DATE", "EXPECTED_GIT_SHA", "NODE_ENV", "REDIS_URL"] {
         command.env_remove(name);
     }

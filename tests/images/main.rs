@@ -13,6 +13,7 @@ mod incident;
 mod languages;
 mod places;
 mod policy;
+mod release;
 mod script;
 mod seal;
 mod worker;

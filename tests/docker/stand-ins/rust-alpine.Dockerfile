@@ -2,7 +2,7 @@
 # from its sources. All of that is in the image, so that a Dockerfile needs to know nothing of it.
 FROM debian:sid-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends cargo gcc libc6-dev musl-tools rust-src rustc \
+    && apt-get install -y --no-install-recommends cargo cargo-cyclonedx gcc libc6-dev musl-tools rust-src rustc \
     && rm -rf /var/lib/apt/lists/*
 # -lunwind is what Rust's standard library asks for on musl; gcc's own unwinder does it, with a function
 # of glibc's that musl doesn't have.
