@@ -52,11 +52,18 @@ pub fn repository() -> &'static Path {
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let cache = engine();
     let mut command = Command::new(name);
-    command.env("DOCKER_CONFIG", cache.join("docker")).env("DOCKER_BUILDKIT", "1");
+    command.env("DOCKER_CONFIG", cache.join("docker")).env("DOCKER_BUILDKIT", "0");
     for name in ["GIT_SHA", "BUILD_DATE", "EXPECTED_GIT_SHA", "NODE_ENV", "REDIS_URL"] {
         command.env_remove(name);
     }
     command.current_dir(repository()).stdin(Stdio::null());
+    command
+}
+
+/// The same where the guard image is built, whose layers a release shares.
+pub fn buildkit(name: impl AsRef<OsStr>) -> Command {
+    let mut command = program(name);
+    command.env("DOCKER_BUILDKIT", "1");
     command
 }
 
@@ -150,7 +157,15 @@ pub fn guard_image() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
     BUILT.get_or_init(|| {
         std::env::var("GUARD_IMAGE").unwrap_or_else(|_| {
-            docker(["build", "-f", "docker/Dockerfile.guard", "-t", "version-guard", "."]);
+            let mut build = buildkit("docker");
+            output(build.args([
+                "build",
+                "-f",
+                "docker/Dockerfile.guard",
+                "-t",
+                "version-guard",
+                ".",
+            ]));
             "version-guard".into()
         })
     })
@@ -243,7 +258,7 @@ impl Checkout {
 
     /// `docker/build-workers.sh` of this checkout, not yet run.
     pub fn build_workers(&self) -> Command {
-        let mut command = program(self.path("docker/build-workers.sh"));
+        let mut command = buildkit(self.path("docker/build-workers.sh"));
         command.current_dir(self.path("")).env("WORKER_IMAGE", WORKER);
         command
     }

@@ -7,7 +7,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::docker::{
-    Checkout, build, docker, guard_image, name, new_folder, once, output, program, repository,
+    Checkout, build, buildkit, docker, guard_image, name, new_folder, once, output, program,
+    repository, run,
 };
 
 /// The files of an image, whatever the engine adds to a container.
@@ -24,6 +25,16 @@ fn binary(image: &str, folder: &TempDir) -> Vec<u8> {
     docker(["cp".as_ref(), from.as_ref(), path.as_os_str()]);
     docker(["rm", &container]);
     fs::read(path).expect("the binary")
+}
+
+#[test]
+fn a_platform_that_it_is_not_built_for_is_refused_in_a_sentence() {
+    let mut build = buildkit("docker");
+    build.args(["build", "-f", "docker/Dockerfile.guard", "--platform", "linux/riscv64", "."]);
+    let said = run(&mut build);
+    assert_ne!(said.code, 0);
+    let reason = "linux/riscv64: only linux/amd64 and linux/arm64 are built";
+    assert!(said.stderr.contains(reason), "{}", said.stderr);
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {

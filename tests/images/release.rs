@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::docker::{Checkout, new_folder, output, program, repository, run};
+use crate::docker::{Checkout, docker, new_folder, output, program, repository, run};
 
 /// Docker's names for the platforms, and the compiler's.
 const PLATFORMS: [(&str, &str); 2] =
@@ -117,6 +117,7 @@ fn each_crate_of_the_normal_tree_is_in_the_bill_of_materials() {
             .collect();
         let bill = release().join(format!("version-guard-linux-{architecture}.cdx.json"));
         let bill = fs::read_to_string(bill).expect("a bill of materials");
+        assert!(bill.contains(&format!("\"value\": \"{target}\"")), "{bill}");
         let bill: serde_json::Value = serde_json::from_str(&bill).expect("JSON");
         assert_eq!(bill["bomFormat"], "CycloneDX");
         let word = |component: &serde_json::Value, field: &str| {
@@ -134,17 +135,32 @@ fn each_crate_of_the_normal_tree_is_in_the_bill_of_materials() {
     }
 }
 
+/// The guard image for arm64 of the commit that the release is of, not yet built.
+fn arm64() -> Command {
+    let version = output(Command::new("qemu-aarch64").arg(binary("arm64")).arg("--version"));
+    let git_sha = version.split(['(', ' ']).nth(3).expect("a SHA").to_owned();
+    let mut build = program("docker");
+    build.args(["buildx", "build", "-f", "docker/Dockerfile.guard", "--platform", "linux/arm64"]);
+    build.args(["--build-arg", &format!("GIT_SHA={git_sha}"), "."]);
+    build
+}
+
+#[test]
+fn the_image_for_arm64_says_that_it_is() {
+    let image = "version-guard-tests/arm64";
+    output(arm64().args(["-t", image]));
+    let platform = docker(["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", image]);
+    assert_eq!(platform, "linux/arm64");
+}
+
 /// Without what the engine remembers of the first build.
 #[test]
 fn another_build_in_another_folder_makes_the_same_bytes() {
-    let version = output(Command::new("qemu-aarch64").arg(binary("arm64")).arg("--version"));
-    let git_sha = version.split(['(', ' ']).nth(3).expect("a SHA").to_owned();
     let (checkout, folder) = (Checkout::new(), new_folder());
-    let mut build = program("docker");
-    build.args(["buildx", "build", "-f", "docker/Dockerfile.guard", "--platform", "linux/arm64"]);
-    build.args(["--no-cache-filter", "builder", "--build-arg", &format!("GIT_SHA={git_sha}")]);
-    build.arg("--output").arg(format!("type=local,dest={}", folder.path().display()));
-    output(build.arg(".").current_dir(checkout.path("")));
+    let mut build = arm64();
+    build.args(["--no-cache-filter", "builder", "--output"]);
+    build.arg(format!("type=local,dest={}", folder.path().display()));
+    output(build.current_dir(checkout.path("")));
     let again = fs::read(folder.path().join("version-guard")).expect("a binary");
     assert!(again == fs::read(binary("arm64")).expect("a binary"), "other bytes");
 }
