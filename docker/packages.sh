@@ -40,7 +40,9 @@ if ! install >"$log" 2>&1 </dev/null; then
 fi
 
 # Debian starts a server with its package. Only the program was asked for.
-if [[ " ${packages[*]} " == *" redis-server "* ]]; then
-    service redis-server stop >/dev/null 2>&1 || true
-    update-rc.d redis-server disable >/dev/null 2>&1 || true
-fi
+for server in redis-server prometheus; do
+    if [[ " ${packages[*]} " == *" $server "* ]]; then
+        service "$server" stop >/dev/null 2>&1 || true
+        update-rc.d "$server" disable >/dev/null 2>&1 || true
+    fi
+done

@@ -13,6 +13,8 @@ mod value;
 mod verify;
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod properties;
 
 use std::env;
@@ -38,9 +40,12 @@ use plain::plain;
 use refused::in_the_users_words;
 use value::{Value, unless_empty, word};
 
+/// The version, and of which commit and for which target it was built.
+const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VERSION_GUARD_BUILD"), ")");
+
 /// Refuses to start stale or unknown code, registers what runs in Redis, then runs the real worker.
 #[derive(Debug, Parser)]
-#[command(name = "version-guard", version, propagate_version = true)]
+#[command(name = "version-guard", version, long_version = BUILD, propagate_version = true)]
 #[command(arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(mut_args(unless_empty))]
 pub struct Cli {

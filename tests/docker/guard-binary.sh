@@ -5,7 +5,7 @@ set -eu
 
 cd "$(dirname "$0")/../.."
 DOCKER_CONFIG=${VERSION_GUARD_TESTS_CACHE:-/var/cache/version-guard-tests}/docker
-export DOCKER_CONFIG DOCKER_BUILDKIT=0
+export DOCKER_CONFIG DOCKER_BUILDKIT=1
 
 binary=$PWD/target/guard-image/version-guard
 mkdir -p "${binary%/*}"

@@ -60,6 +60,13 @@ pub fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// The same where the guard image is built, whose layers a release shares.
+pub fn buildkit(name: impl AsRef<OsStr>) -> Command {
+    let mut command = program(name);
+    command.env("DOCKER_BUILDKIT", "1");
+    command
+}
+
 /// What a program wrote, and its exit code.
 pub struct Said {
     pub code: i32,
@@ -155,7 +162,15 @@ pub fn guard_image() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
     BUILT.get_or_init(|| {
         std::env::var("GUARD_IMAGE").unwrap_or_else(|_| {
-            docker(["build", "-f", "docker/Dockerfile.guard", "-t", "version-guard", "."]);
+            let mut build = buildkit("docker");
+            output(build.args([
+                "build",
+                "-f",
+                "docker/Dockerfile.guard",
+                "-t",
+                "version-guard",
+                ".",
+            ]));
             "version-guard".into()
         })
     })
@@ -248,7 +263,7 @@ impl Checkout {
 
     /// `docker/build-workers.sh` of this checkout, not yet run.
     pub fn build_workers(&self) -> Command {
-        let mut command = program(self.path("docker/build-workers.sh"));
+        let mut command = buildkit(self.path("docker/build-workers.sh"));
         command.current_dir(self.path("")).env("WORKER_IMAGE", WORKER);
         command
     }

@@ -7,7 +7,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::docker::{
-    Checkout, build, docker, guard_image, name, new_folder, once, output, program, repository,
+    Checkout, build, buildkit, docker, guard_image, name, new_folder, once, output, program,
+    repository, run,
 };
 
 /// The files of an image, whatever the engine adds to a container.
@@ -26,6 +27,16 @@ fn binary(image: &str, folder: &TempDir) -> Vec<u8> {
     fs::read(path).expect("the binary")
 }
 
+#[test]
+fn a_platform_that_it_is_not_built_for_is_refused_in_a_sentence() {
+    let mut build = buildkit("docker");
+    build.args(["build", "-f", "docker/Dockerfile.guard", "--platform", "linux/riscv64", "."]);
+    let said = run(&mut build);
+    assert_ne!(said.code, 0);
+    let reason = "linux/riscv64: only linux/amd64 and linux/arm64 are built";
+    assert!(said.stderr.contains(reason), "{}", said.stderr);
+}
+
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
@@ -34,7 +45,10 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 fn it_is_built_from_source_and_holds_one_file() {
     assert_eq!(files(guard_image()), ["version-guard"]);
     let version = once([guard_image(), "--version"]);
-    assert_eq!(version.stdout, concat!("version-guard ", env!("CARGO_PKG_VERSION"), "\n"));
+    // Who builds it for a release says which commit it is of; docker/release.sh.
+    let named = concat!("version-guard ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.stdout.starts_with(named), "{}", version.stdout);
+    assert!(version.stdout.ends_with("-unknown-linux-musl)\n"), "{}", version.stdout);
 }
 
 /// The control is a program of this machine, which is glibc's and wants an interpreter.
@@ -54,7 +68,7 @@ fn its_binary_is_static_and_musls() {
     assert!(!contains(&binary, "GLIBC") && !contains(&binary, "GNU C Library"));
 }
 
-/// With BuildKit, and any image that has a shell in the builder's place.
+/// With either builder of the engine's, and any image that has a shell in the builder's place.
 #[test]
 fn a_binary_that_is_there_already_makes_the_same_image() {
     let checkout = Checkout::new();
@@ -64,11 +78,13 @@ fn a_binary_that_is_there_already_makes_the_same_image() {
     fs::copy(folder.path().join("version-guard"), checkout.path("out/bin/shim"))
         .expect("the binary");
     let image = "version-guard-tests/given";
-    let mut build = program("docker");
-    build.env("DOCKER_BUILDKIT", "1").current_dir(checkout.path(""));
-    build.args(["build", "-f", "docker/Dockerfile.guard", "-t", image]);
-    build.args(["--build-arg", "BINARY=out/bin/shim"]);
-    output(build.args(["--build-arg", "BUILDER_IMAGE=debian:bookworm-slim", "."]));
-    assert_eq!(files(image), ["version-guard"]);
-    assert!(binary(image, &new_folder()) == before, "another binary");
+    for buildkit in ["0", "1"] {
+        let mut build = program("docker");
+        build.env("DOCKER_BUILDKIT", buildkit).current_dir(checkout.path(""));
+        build.args(["build", "-f", "docker/Dockerfile.guard", "-t", image]);
+        build.args(["--build-arg", "BINARY=out/bin/shim"]);
+        output(build.args(["--build-arg", "BUILDER_IMAGE=debian:bookworm-slim", "."]));
+        assert_eq!(files(image), ["version-guard"]);
+        assert!(binary(image, &new_folder()) == before, "another binary");
+    }
 }

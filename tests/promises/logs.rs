@@ -383,19 +383,33 @@ fn help_and_version_are_asked_for_and_go_to_standard_output() {
             assert!(ended.stdout.contains(&format!("\n  {command} ")), "{ended:?}");
         }
     }
-    let version = format!(" {}\n", env!("CARGO_PKG_VERSION"));
-    for arguments in [
-        &["--version"][..],
-        &["-V"],
-        &["run", "--version"],
-        &["check", "-V"],
-        &["seal", "--version"],
+    let version = concat!(" ", env!("CARGO_PKG_VERSION"));
+    for (arguments, is_long) in [
+        (&["--version"][..], true),
+        (&["-V"], false),
+        (&["run", "--version"], true),
+        (&["check", "-V"], false),
+        (&["seal", "--version"], true),
     ] {
         let ended = Shim::of(crate::common::binary(), arguments).output();
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}: {ended:?}");
-        let named = ended.stdout.starts_with("version-guard") && ended.stdout.ends_with(&version);
-        assert!(named, "{arguments:?}: {ended:?}");
+        let (name, build) = ended.stdout.trim_end().split_once(version).expect("the version");
+        assert!(name.starts_with("version-guard"), "{arguments:?}: {ended:?}");
+        // The target that it was built for, at least.
+        let has_build = build.starts_with(" (") && build.contains("-linux-");
+        assert_eq!((has_build, build.is_empty()), (is_long, !is_long), "{arguments:?}: {ended:?}");
     }
+}
+
+#[test]
+fn help_for_a_command_is_what_its_own_option_shows() {
+    for command in ["run", "check", "seal", "verify", "expect"] {
+        let help = Shim::command("help").options([command]).output();
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{help:?}");
+        assert_eq!(help.stdout, Shim::command(command).options(["--help"]).output().stdout);
+    }
+    let ended = Shim::command("help").options(["rnu"]).output();
+    assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "{ended:?}");
 }
 
 #[test]

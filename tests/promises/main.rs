@@ -25,6 +25,7 @@ mod logs;
 mod old_servers;
 mod parity;
 mod peers;
+mod prometheus;
 mod reaping;
 mod redis_faults;
 mod registration;

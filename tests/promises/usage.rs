@@ -85,14 +85,12 @@ fn a_shell_that_is_pid_1_before_the_shim_is_named_with_what_to_write() {
 }
 
 #[test]
-fn each_command_has_help_in_both_ways_with_its_exit_codes() {
-    for command in ["run", "check", "seal", "verify", "expect"] {
-        let option = Shim::of(binary(), [command, "--help"]).output();
-        let word = Shim::of(binary(), ["help", command]).output();
-        assert_eq!((option.code, word.code), (0, 0));
-        assert_eq!(option.stdout, word.stdout);
-        assert!(option.stdout.contains("\nExit: "), "{}", option.stdout);
-        assert!(option.stdout.contains("125"), "{}", option.stdout);
+fn each_commands_help_tells_its_exit_codes() {
+    for command in ["run", "check", "seal", "verify", "expect", "health"] {
+        let ended = Shim::of(binary(), [command, "--help"]).output();
+        assert_eq!(ended.code, 0);
+        assert!(ended.stdout.contains("\nExit: "), "{}", ended.stdout);
+        assert!(ended.stdout.contains("125"), "{}", ended.stdout);
     }
     let all = Shim::of(binary(), ["help"]).output();
     assert!(all.stdout.contains("\nExit: run: "), "{}", all.stdout);

@@ -2,7 +2,7 @@
 # from its sources. All of that is in the image, so that a Dockerfile needs to know nothing of it.
 FROM debian:sid-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends cargo gcc libc6-dev musl-tools rust-src rustc \
+    && apt-get install -y --no-install-recommends cargo cargo-cyclonedx gcc libc6-dev musl-tools rust-src rustc \
     && rm -rf /var/lib/apt/lists/*
 # -lunwind is what Rust's standard library asks for on musl; gcc's own unwinder does it, with a function
 # of glibc's that musl doesn't have.
@@ -17,5 +17,8 @@ RUN cd /usr/local/lib/unwind \
         '[env]' 'TARGET_CC = "musl-gcc"' >/usr/local/cargo/config.toml \
     && printf '%s\n' '#!/bin/sh' "export CARGO_BUILD_TARGET=$target" 'exec /usr/bin/cargo "$@"' \
         >/usr/local/bin/cargo && chmod +x /usr/local/bin/cargo
+# For another architecture, as the official image gets a compiler and a standard library.
+COPY apk.sh /usr/local/bin/apk
+COPY rustup.sh /usr/local/bin/rustup
 ENV CARGO_HOME=/usr/local/cargo RUSTC_BOOTSTRAP=1
 CMD ["bash"]
