@@ -30,7 +30,7 @@ pub struct Health {
 
 const EXIT: &str = "\
 Exit: 0 the worker runs; 1 it has not started yet, is stopped or has ended, or is not as asked for: one
-line says which. A worker that was asked to stop and finishes its job is healthy.
+line says which; 125 usage error. A worker that was asked to stop and finishes its job is healthy.
 It reads /proc alone: no network, no file, no capability, any user. It does not look into the worker,
 which may run and be stuck.
   HEALTHCHECK --interval=30s --timeout=5s CMD [\"/usr/local/bin/version-guard\", \"health\"]";
