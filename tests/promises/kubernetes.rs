@@ -78,7 +78,7 @@ fn what_stands_in_redis_as_a_pod_is_escaped_and_cut() {
 
 /// The README's manifest.
 fn manifest() -> String {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/README.md");
     let readme = fs::read_to_string(readme).expect("the README");
     let mut blocks =
         readme.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());

@@ -529,7 +529,7 @@ fn watching_ends_on_a_signal_as_pid_1_too() {
 #[test]
 fn users_with_no_more_than_the_readme_grants_are_enough() {
     let redis = Redis::start();
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../docker/README.md");
     for name in ["shim", "verify", "expect"] {
         let line = readme
             .lines()
