@@ -15,6 +15,7 @@ mod incident;
 mod languages;
 mod places;
 mod policy;
+mod readme;
 mod release;
 mod script;
 mod seal;
