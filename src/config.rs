@@ -193,9 +193,9 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
         key: keys.redis_key.as_ref().map(absolute),
         server_name: keys.redis_server_name.clone(),
     };
-    for variable in URL_VARIABLES {
-        let (url, file) = (value(environment, variable)?, format!("{variable}_FILE"));
-        if let Some(path) = value(environment, &file)? {
+    for (variable, file) in URL_VARIABLES {
+        let url = value(environment, variable)?;
+        if let Some(path) = value(environment, file)? {
             if path.contains("://") {
                 return Err(format!("{file} is a URL: expected the path of a file that holds it"));
             }
@@ -212,9 +212,10 @@ pub fn redis(environment: &Environment, keys: &cli::Keys) -> Result<Access, Stri
     Err("REDIS_URL is not set: expected redis://[[user][:password]@]host[:port]".into())
 }
 
-/// What holds a REDIS_URL, or with _FILE behind it names a file that does: what is for the shim alone, with
-/// a user of its own, wins over what the worker has.
-const URL_VARIABLES: [&str; 2] = ["VERSION_GUARD_REDIS_URL", "REDIS_URL"];
+/// What holds a REDIS_URL, and what names a file that does: what is for the shim alone, with a user of its
+/// own, wins over what the worker has.
+const URL_VARIABLES: [(&str, &str); 2] =
+    [("VERSION_GUARD_REDIS_URL", "VERSION_GUARD_REDIS_URL_FILE"), ("REDIS_URL", "REDIS_URL_FILE")];
 
 /// What to register as and where; `None` in an error's place where neither is said, which is a choice.
 fn target(
@@ -222,9 +223,8 @@ fn target(
     keys: &cli::Keys,
 ) -> Result<(WorkerType, Access), Option<String>> {
     let Some(worker_type) = value(environment, "WORKER_TYPE")? else {
-        let is_set = |name: &str| !matches!(value(environment, name), Ok(None));
-        let mut variables = URL_VARIABLES.into_iter();
-        let is_meant = variables.any(|url| is_set(url) || is_set(&format!("{url}_FILE")));
+        let is_set = |name| !matches!(value(environment, name), Ok(None));
+        let is_meant = URL_VARIABLES.into_iter().any(|(url, file)| is_set(url) || is_set(file));
         return Err(is_meant.then(|| "WORKER_TYPE is not set".into()));
     };
     let worker_type = worker_type

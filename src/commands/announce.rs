@@ -9,7 +9,7 @@ use super::second_look::FoundRunner;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
 use crate::guard::{
-    Expectation, Finding, Production, RUNNING_VIA_TSX, Standing, Verdict, Violation,
+    Expectation, Finding, Production, RUNNING_VIA_TSX, Verdict, Violation, standing,
 };
 use crate::image::ImageIdentity;
 use crate::registry::{Overtaken, Registrar};
@@ -161,7 +161,7 @@ pub fn announce_start(
 ) {
     let policy = identity.policy.and(expectation.policy);
     let is_enforced = expectation.is_enforced(identity.policy);
-    let guards = Standing::new(verdict.findings(), is_enforced);
+    let guards = standing(verdict.findings(), is_enforced);
     let git_sha = identity.git_sha.to_string();
     let built = match identity.build_date.as_str() {
         "" => "build date unknown".to_owned(),
@@ -184,7 +184,7 @@ pub fn announce_start(
                 source = %identity.source,
                 build_date = identity.build_date,
                 %policy,
-                %guards,
+                guards,
                 worker_type = registered.map(|registrar| registrar.worker_type.as_str()),
                 redis = registered.map(|registrar| registrar.redis.as_str()),
                 key = registered.map(|registrar| registrar.key.as_str()),

@@ -1,7 +1,5 @@
 //! What the guards found, and which of them hold.
 
-use std::fmt;
-
 use super::violation::Violation;
 
 /// What one guard found.
@@ -16,53 +14,43 @@ pub enum Finding {
     Off(&'static str),
 }
 
-/// What each guard stands for in a run that none of them refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// They would have refused.
-    pub on: Vec<&'static str>,
-    /// They refuse in production alone.
-    pub only_warn: Vec<&'static str>,
-    /// Each with the reason.
-    pub off: Vec<(&'static str, &'static str)>,
+/// Which guards would have refused, which only warn outside production, and why one is off: such as
+/// `on: tsx, unknown; mismatch off: EXPECTED_GIT_SHA is not set`.
+///
+/// By what each of them found, and by whether all of them are enforced. No formatter: it is part of each start.
+pub fn standing<'a>(
+    findings: impl Iterator<Item = (&'static str, &'a Finding)> + Clone,
+    is_enforced: bool,
+) -> String {
+    // The mismatch guard holds wherever something is expected.
+    let holds = |guard: &&str| is_enforced || *guard == "mismatch";
+    let is_off = |finding: &Finding| matches!(finding, Finding::Off(_));
+    let judging = findings.clone().filter(|(_, finding)| !is_off(finding)).map(|(guard, _)| guard);
+    let mut text = String::with_capacity(160);
+    for (index, guard) in judging.clone().filter(holds).enumerate() {
+        text.push_str(if index == 0 { "on: " } else { ", " });
+        text.push_str(guard);
+    }
+    let mut only_warn = judging.filter(|guard| !holds(guard)).peekable();
+    let warns = only_warn.peek().is_some();
+    for (index, guard) in only_warn.enumerate() {
+        text.push_str(if index > 0 { ", " } else { separator(&text) });
+        text.push_str(guard);
+    }
+    if warns {
+        text.push_str(" only warn: NODE_ENV is not production");
+    }
+    for (guard, finding) in findings {
+        if let Finding::Off(reason) = finding {
+            text.push_str(separator(&text));
+            text.push_str(guard);
+            text.push_str(" off: ");
+            text.push_str(reason);
+        }
+    }
+    text
 }
 
-impl Standing {
-    /// By what each guard found, and by whether all of them are enforced.
-    pub fn new<'a>(
-        findings: impl Iterator<Item = (&'static str, &'a Finding)>,
-        is_enforced: bool,
-    ) -> Self {
-        let (mut on, mut only_warn, mut off) = (Vec::new(), Vec::new(), Vec::new());
-        for (guard, finding) in findings {
-            match finding {
-                Finding::Off(reason) => off.push((guard, *reason)),
-                // The mismatch guard holds wherever something is expected.
-                _ if is_enforced || guard == "mismatch" => on.push(guard),
-                _ => only_warn.push(guard),
-            }
-        }
-        Self { on, only_warn, off }
-    }
-}
-
-impl fmt::Display for Standing {
-    /// Such as `on: tsx, unknown; mismatch off: EXPECTED_GIT_SHA is not set`.
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mut separator = "";
-        if !self.on.is_empty() {
-            write!(f, "on: {}", self.on.join(", "))?;
-            separator = "; ";
-        }
-        if !self.only_warn.is_empty() {
-            let names = self.only_warn.join(", ");
-            write!(f, "{separator}{names} only warn: NODE_ENV is not production")?;
-            separator = "; ";
-        }
-        for (guard, reason) in &self.off {
-            write!(f, "{separator}{guard} off: {reason}")?;
-            separator = "; ";
-        }
-        Ok(())
-    }
+fn separator(text: &str) -> &'static str {
+    if text.is_empty() { "" } else { "; " }
 }

@@ -10,7 +10,7 @@ mod violation;
 use crate::image::{GitSha, ImageIdentity, Inspection, Policy, is_dirty, is_same};
 
 pub use command::{Reading, Run, read, shown};
-pub use finding::{Finding, Standing};
+pub use finding::{Finding, standing};
 pub use process::{Process, runners_in};
 pub use production::Production;
 pub use violation::{RUNNING_VIA_TSX, Violation};
@@ -76,7 +76,7 @@ impl Verdict {
     }
 
     /// The name of each guard and what it found.
-    pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> {
+    pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> + Clone {
         self.findings.iter().map(|(name, finding)| (*name, finding))
     }
 
