@@ -122,12 +122,13 @@ struct Fleet {
 impl Fleet {
     fn new(more: &str) -> Self {
         let fleet = Self { project: name("jobs"), image: images(), folder: new_folder() };
+        let project = &fleet.project;
         let services: Vec<String> = Self::workers()
             .map(|(worker_type, command)| {
                 let command = serde_json::to_string(&command).expect("JSON");
                 format!(
                     "  {worker_type}:\n    extends:\n      file: {}\n      service: worker-extractor\n    \
-                     command: {command}\n    environment:\n      WORKER_TYPE: {worker_type}\n{more}",
+                     container_name: {project}-{worker_type}\n    command: {command}\n    environment:\n      WORKER_TYPE: {worker_type}\n{more}",
                     repository().join("docker/docker-compose.workers.yml").display(),
                 )
             })
@@ -155,7 +156,7 @@ impl Fleet {
     fn compose(&self, sha: &str) -> Command {
         let mut compose = program("docker");
         compose.env("WORKER_IMAGE", &self.image).env("GIT_SHA_SHORT", &sha[..7]);
-        compose.env("EXPECTED_GIT_SHA", sha);
+        compose.env("EXPECTED_GIT_SHA", sha).env("CONTAINER_PREFIX", &self.project);
         compose.args(["compose", "-p", &self.project, "-f", "docker/docker-compose.workers.yml"]);
         compose.arg("-f").arg(self.folder.path().join("more.yml"));
         compose
@@ -179,7 +180,7 @@ impl Fleet {
     }
 
     fn redis(&self, arguments: &[&str]) -> String {
-        let redis = format!("{}-redis-1", self.project);
+        let redis = format!("{}-redis", self.project);
         output(program("docker").args(["exec", &redis, "redis-cli"]).args(arguments))
     }
 

@@ -20,7 +20,7 @@ pub const OTHER: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 const LABEL: &str = "version-guard-tests";
 
 /// How long a container may take for anything, on a machine that is busy with other things.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer, or the deadline is over.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

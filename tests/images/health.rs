@@ -150,14 +150,14 @@ impl Deployment {
     fn compose(&self, worker: &str) -> Command {
         let mut compose = program("docker");
         compose.env("WORKER_IMAGE", worker).env("GIT_SHA_SHORT", "a1b2c3d");
-        compose.env("EXPECTED_GIT_SHA", SHA);
+        compose.env("EXPECTED_GIT_SHA", SHA).env("CONTAINER_PREFIX", &self.project);
         compose.args(["compose", "-p", &self.project, "-f", "docker/docker-compose.workers.yml"]);
         compose.args(["-f", &self.more]);
         compose
     }
 
     fn redis(&self, arguments: &[&str]) -> String {
-        let redis = format!("{}-redis-1", self.project);
+        let redis = format!("{}-redis", self.project);
         output(program("docker").args(["exec", &redis, "redis-cli"]).args(arguments))
     }
 }

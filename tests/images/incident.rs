@@ -30,7 +30,7 @@ impl Deployment {
     fn compose(&self, image: &Version, expected: &Version) -> Command {
         let mut compose = program("docker");
         compose.env("WORKER_IMAGE", WORKER).env("GIT_SHA_SHORT", &image.short);
-        compose.env("EXPECTED_GIT_SHA", &expected.sha);
+        compose.env("EXPECTED_GIT_SHA", &expected.sha).env("CONTAINER_PREFIX", &self.project);
         compose.args(["compose", "-p", &self.project, "-f", "docker/docker-compose.workers.yml"]);
         compose.args(&self.more);
         compose
@@ -41,7 +41,7 @@ impl Deployment {
     }
 
     fn container(&self, service: &str) -> String {
-        format!("{}-{service}-1", self.project)
+        format!("{}-{service}", self.project)
     }
 
     fn redis(&self, arguments: &[&str]) -> String {

@@ -8,6 +8,7 @@
 mod code;
 mod deployment;
 mod docker;
+mod document;
 mod fleet;
 mod guard;
 mod health;

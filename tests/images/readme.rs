@@ -104,6 +104,7 @@ fn the_deployment_is_run_as_it_stands() {
     let shell = |script: &str, image: &str| {
         let mut shell = buildkit("sh");
         shell.env("COMPOSE_PROJECT_NAME", &project).env("GUARD_IMAGE", guard_image());
+        shell.env("CONTAINER_PREFIX", &project);
         if !image.is_empty() {
             shell.env("WORKER_IMAGE", image);
         }
