@@ -15,7 +15,9 @@ of_the_promises=(
     unshare=util-linux ps=procps ip=iproute2 node=nodejs make=make pip3=python3-pip
     promtool=prometheus
 )
-of_the_images=(dockerd=docker.io debootstrap=debootstrap git=git jq=jq npm=npm qemu-aarch64=qemu-user)
+of_the_images=(
+    dockerd=docker.io debootstrap=debootstrap git=git jq=jq npm=npm podman=podman qemu-aarch64=qemu-user
+)
 of_the_runners=(tini=tini dumb-init=dumb-init gosu=gosu wait-for-it=wait-for-it sudo=sudo busybox=busybox)
 of_the_bench=(tini-static=tini catatonit=catatonit)
 of_the_rest=(shellcheck=shellcheck "${of_the_runners[@]}" "${of_the_bench[@]}")

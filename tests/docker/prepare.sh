@@ -150,6 +150,7 @@ debian trixie debian:trixie-slim
 node
 stand_in python:3.13-slim python "$here/stand-ins"
 stand_in redis:7 redis "$here/stand-ins"
+stand_in golang:1 golang "$here/stand-ins"
 if wanted rust:1.95-alpine "$(version rust-alpine)"; then
     debian sid debian:sid-slim
     stand_in rust:1.95-alpine rust-alpine "$here/stand-ins"

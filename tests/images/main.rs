@@ -20,4 +20,5 @@ mod readme;
 mod release;
 mod script;
 mod seal;
+mod templates;
 mod worker;
