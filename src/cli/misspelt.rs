@@ -15,8 +15,19 @@ const OTHERS: [&str; 2] = ["VERSION_GUARD_REDIS_URL", "VERSION_GUARD_REDIS_URL_F
 /// What Kubernetes sets in every container beside a service that is called version-guard.
 const OF_A_SERVICE: [&str; 2] = ["VERSION_GUARD_SERVICE_", "VERSION_GUARD_PORT"];
 
+/// What is read without the twins' beginning.
+const UNPREFIXED: [&str; 7] = [
+    "GIT_SHA",
+    "BUILD_DATE",
+    "EXPECTED_GIT_SHA",
+    "EXPECTED_GIT_SHA_FILE",
+    "NODE_ENV",
+    "WORKER_TYPE",
+    "NODE_EXTRA_CA_CERTS",
+];
+
 /// How alike two names have to be for one to be taken for the other, from 0 to 1.
-const ALIKE: f64 = 0.7;
+const ALIKE: f64 = 0.85;
 
 /// A sentence for each variable that is set, begins as all twins do, and is read neither by the called
 /// command nor by any other.
@@ -62,16 +73,20 @@ fn sentence(name: &str, options: &[&Arg]) -> String {
     }
 }
 
-/// The twin that is most alike, by its own name or by that of its option.
+/// What is most alike: a twin, by its own name or by that of its option, or another variable.
 fn nearest(name: &str, options: &[&Arg]) -> Option<String> {
     let wanted = name.strip_prefix(TWIN)?;
-    let likeness = |option: &&Arg| {
+    let of_options = options.iter().filter_map(|option| {
         let twin = option.get_env()?.to_str()?;
-        let flag = option.get_long()?.replace('-', "_").to_uppercase();
-        let names = [twin.strip_prefix(TWIN)?, &flag];
-        let likeness = names.map(|known| strsim::jaro(wanted, known));
-        Some((likeness[0].max(likeness[1]), twin.to_owned()))
-    };
-    let likely = options.iter().filter_map(likeness).filter(|(likeness, _)| *likeness > ALIKE);
-    likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, twin)| twin)
+        Some((option.get_long()?.replace('-', "_").to_uppercase(), twin))
+    });
+    let twins = options.iter().filter_map(|option| option.get_env()?.to_str());
+    let others =
+        twins.chain(OTHERS).filter_map(|twin| Some((twin.strip_prefix(TWIN)?.to_owned(), twin)));
+    let unprefixed = UNPREFIXED.map(|name| (name.to_owned(), name));
+    let known = of_options.chain(others).chain(unprefixed);
+    let likely = known
+        .map(|(known, meant)| (strsim::jaro(wanted, &known), meant))
+        .filter(|(likeness, _)| *likeness > ALIKE);
+    likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, meant)| meant.to_owned())
 }

@@ -116,10 +116,9 @@ impl Cli {
     fn parse(arguments: &[OsString], environment: &Environment) -> Result<Self, Error> {
         // Never dropped: it would be taken apart piece by piece, a twentieth of a start.
         let mut command = ManuallyDrop::new(Self::command());
-        let takes_a_worker = arguments.iter().any(|word| word == "run" || word == "check");
         let matches = command
             .try_get_matches_from_mut(arguments)
-            .map_err(|error| in_the_users_words(error, takes_a_worker))?;
+            .map_err(|error| in_the_users_words(error, arguments))?;
         let mut cli = Self::from_arg_matches(&matches)?;
         let called = matches.subcommand_name().and_then(|name| command.find_subcommand(name));
         cli.misspelt = misspelt(environment, called, Self::command);

@@ -1,5 +1,7 @@
 //! What is wrong with a command line, where the parser's own words would not tell who writes a Dockerfile.
 
+use std::ffi::OsString;
+
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -13,7 +15,9 @@ For more information, try '--help'.";
 const ENTRYPOINT: &str = "ENTRYPOINT [\"/usr/local/bin/version-guard\", \"run\", \"--\"]";
 
 /// The same error, told as what it is in an image: a missing COMMAND, a missing `--`, a missing `run`.
-pub fn in_the_users_words(error: Error, takes_a_worker: bool) -> Error {
+pub fn in_the_users_words(error: Error, arguments: &[OsString]) -> Error {
+    let is_said = |word: &str| arguments.iter().any(|argument| argument == word);
+    let takes_a_worker = is_said("run") || is_said("check");
     let said = |kind| match error.get(kind) {
         Some(ContextValue::String(said)) => Some(said.as_str()),
         _ => None,
@@ -27,7 +31,9 @@ pub fn in_the_users_words(error: Error, takes_a_worker: bool) -> Error {
                 "'{word}' is no option. If it is the worker's, '--' has to stand before its command: {ENTRYPOINT}"
             )
         }
-        ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
+        ErrorKind::InvalidSubcommand
+            if error.get(ContextKind::SuggestedSubcommand).is_none() && !is_said("help") =>
+        {
             let word = said(ContextKind::InvalidSubcommand).unwrap_or_default();
             format!(
                 "'{word}' is no command of version-guard. If it is the worker's, 'run' and '--' have to stand before it: {ENTRYPOINT}\nFor more information, try '--help'."

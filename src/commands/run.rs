@@ -156,6 +156,8 @@ fn supervise(
         announce_overtaken(identity, overtaken);
         Exit::Refused
     });
+    // Until then the instance is draining: its code still runs.
+    supervisor.outlast_the_stop();
     if let Some(registrar) = registrar.registrar {
         registrar.deregister(match status.signal() {
             Some(signal) => WorkerEnd::Killed(signal.try_into().unwrap_or_default()),

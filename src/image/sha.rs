@@ -181,7 +181,8 @@ pub const MIN_DIGITS: usize = 7;
 
 /// Whether it is hex of fewer digits than tell commits apart.
 pub fn is_too_short(sha: &str) -> bool {
-    is_hex(sha) && sha.len() < MIN_DIGITS
+    let commit = without_dirty(sha);
+    is_hex(commit) && commit.len() < MIN_DIGITS
 }
 
 /// Whether `short` abbreviates `long` in at least this many hex digits. A whole SHA, of 40 or 64 digits,

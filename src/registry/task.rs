@@ -124,7 +124,8 @@ impl Task {
         // An attempt in hand goes with it, and may have written before.
         drop(stay);
         if self.client.has_written() {
-            let _held = self.client.follow_up().await;
+            let was_there = !matches!(order, Ok(ROLL_BACK));
+            let _held = self.client.follow_up(was_there).await;
             let _ = match (order, end) {
                 (Ok(ROLL_BACK), _) => self.client.roll_back(LEAVE_LIMIT).await,
                 (_, Some(end)) => self.client.deregister(end, LEAVE_LIMIT).await,

@@ -196,7 +196,10 @@ impl Supervisor {
         let mut deferred = mem::take(&mut self.deferred).into_iter();
         loop {
             // Between every two signals, so that no storm of them delays the worker's end.
-            let reaped = reap::drain(worker.pid(), self.options.scope, self.options.warn_on_reap);
+            // A group that has had its TERM is not asked twice: for many a worker that is an order to drop all.
+            let was_asked = self.last_forwarded == Some(Signal::TERM);
+            let scope = if was_asked { Scope::Worker } else { self.options.scope };
+            let reaped = reap::drain(worker.pid(), scope, self.options.warn_on_reap);
             if let Some(status) = reaped.ended {
                 let sent = if was_killed { Some(Signal::KILL) } else { self.last_forwarded };
                 return End { status, sent, stop, is_childless: reaped.childless };
@@ -280,11 +283,18 @@ impl Supervisor {
         signal.asks_to_end() || forwarded.asks_to_end()
     }
 
-    /// Waits until what the worker has left behind has ended, as long as was asked for, or until the
+    /// Waits until what the worker has left behind has ended, as long as it is waited for, or until the
     /// shim is asked to end itself.
     pub fn outlast_descendants(&mut self) {
-        if let Some(remaining) = self.remaining {
+        if let Some(remaining) = self.remaining.take() {
             remaining.outlast(&mut self.signals, self.options.warn_on_reap);
+        }
+    }
+
+    /// The same where it is a stop that goes on in it: what is below a shell finishes the worker's job.
+    pub fn outlast_the_stop(&mut self) {
+        if self.remaining.as_ref().is_some_and(Remaining::is_of_a_stop) {
+            self.outlast_descendants();
         }
     }
 }

@@ -16,6 +16,9 @@ use super::signals::Signals;
 /// How long killed processes may take to end: one that is of another user, or waits for a device, may not.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
+/// What is about to end anyway, such as a helper whose pipe closes with the worker, has this long for it.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 /// Until those are killed that were not seen, or were not there, the time before.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
 
@@ -64,10 +67,10 @@ impl Patience {
         }
     }
 
-    /// When it is over; `None`: never.
-    fn end(self) -> Option<Instant> {
+    /// When it is over, where the least of it is until this moment; `None`: never.
+    fn end(self, moment: Instant) -> Option<Instant> {
         match self {
-            Self::None => Some(Instant::now()),
+            Self::None => Some(moment),
             Self::Until(until) => Some(until),
             Self::Stop(stop) => stop.kill_at,
         }
@@ -96,10 +99,17 @@ impl Remaining {
         Some(Self { worker, patience })
     }
 
+    /// Whether it is waited for because of a stop.
+    pub fn is_of_a_stop(&self) -> bool {
+        matches!(self.patience, Patience::Stop(_))
+    }
+
     /// Waits until it has ended, as long as it is waited for, or until the shim is asked to end itself.
-    /// One warning names what still lives and was not meant to.
+    /// One warning names what still lives after a moment and was not meant to.
     pub fn outlast(self, signals: &mut Signals, warn_on_reap: bool) {
-        let mut has_warned = false;
+        let moment = Instant::now() + A_MOMENT;
+        let end = self.patience.end(moment);
+        let mut has_warned = matches!(self.patience, Patience::Until(_));
         loop {
             // First, so that the end of a child which is not reaped below is still to be read.
             while let Some(received) = signals.waiting() {
@@ -110,24 +120,24 @@ impl Remaining {
             if reap::drain(self.worker, Scope::Worker, warn_on_reap).childless {
                 return;
             }
-            let is_over = self.patience.end().is_some_and(|end| Instant::now() >= end);
-            let is_asked_for = matches!(self.patience, Patience::Until(_));
-            if !has_warned && (is_over || !is_asked_for) {
+            let now = Instant::now();
+            let is_over = end.is_some_and(|end| now >= end);
+            let is_late = matches!(self.patience, Patience::Until(_)) && is_over;
+            if is_late || (!has_warned && now >= moment) {
                 self.warn(signals.is_of_pid_1());
                 has_warned = true;
             }
             if is_over {
                 return;
             }
-            signals.wait(None, self.patience.end());
+            signals.wait(None, if has_warned { end } else { Some(moment) });
         }
     }
 
     /// Names what still lives, what becomes of it, and the cure.
     fn warn(self, is_pid_1: bool) {
         const NAMED: usize = 5;
-        const CURE: &str =
-            "Let it be the worker itself: no shell and no npm before it, or exec in the script";
+        const CURE: &str = "If that takes the jobs, let it be the worker itself: no shell and no npm before it, or exec in the script";
         let living = descendants::living();
         let names: Vec<String> = living.iter().take(NAMED).map(ToString::to_string).collect();
         let more = match living.len().saturating_sub(NAMED) {

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Stdin};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 /// Columns and rows of a terminal; ioctl_tty(2).
@@ -34,6 +36,10 @@ impl Keyboard {
         let before = is_own.then(|| tcgetattr(&stdin).ok()).flatten()?;
         let mut now = before.clone();
         now.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        // A shell would find the terminal like this.
+        if let Some(suspends) = now.control_chars.get_mut(SpecialCharacterIndices::VSUSP as usize) {
+            *suspends = 0;
+        }
         tcsetattr(&stdin, SetArg::TCSANOW, &now).ok()?;
         Some(Self { stdin, before })
     }

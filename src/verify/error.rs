@@ -39,11 +39,13 @@ pub enum CannotAsk {
     #[error("The required types in {path} can't be read: {reason}")]
     Required { path: String, reason: String },
     #[error(
-        "Redis at {redis} can't be reached: {reason}. See that it runs, that REDIS_URL is right, and that no firewall stands between"
+        "Redis at {redis} can't be reached: {reason}. See that it runs, that {variable} is right, and that no firewall stands between"
     )]
-    Unreachable { redis: String, reason: String },
-    #[error("Redis at {redis} refuses the login: {reason}. Correct user and password in REDIS_URL")]
-    Login { redis: String, reason: String },
+    Unreachable { redis: String, reason: String, variable: &'static str },
+    #[error(
+        "Redis at {redis} refuses the login: {reason}. Correct user and password in {variable}"
+    )]
+    Login { redis: String, reason: String, variable: &'static str },
     #[error(
         "Redis at {redis} doesn't permit it: {reason}. The user needs: {needs}, and +select where the URL names a database"
     )]
@@ -67,13 +69,15 @@ pub enum CannotAsk {
 impl CannotAsk {
     /// `needs` is what a Redis user needs for it, as in an ACL rule.
     pub fn new(error: &ConnectionError, redis: &Access, needs: String) -> Self {
-        let (redis, reason) = (redis.to_string(), causes(error));
+        let (variable, redis, reason) = (redis.variable(), redis.to_string(), causes(error));
         match error {
             ConnectionError::Redis { code, .. } => match code.as_str() {
                 "NOPERM" => Self::NotPermitted { redis, reason, needs },
                 _ => Self::Answer { redis, reason },
             },
-            ConnectionError::Login { text } => Self::Login { redis, reason: text.clone() },
+            ConnectionError::Login { text } => {
+                Self::Login { redis, reason: text.clone(), variable }
+            }
             // A URL in a file may be right the next time, and so may what else is in files.
             ConnectionError::Url(_)
             | ConnectionError::Tls(_)
@@ -84,7 +88,7 @@ impl CannotAsk {
             | ConnectionError::Sentinel(_)
             | ConnectionError::NoRedis => Self::Answer { redis, reason },
             ConnectionError::TimedOut { .. } => Self::TimedOut { redis, reason },
-            _ => Self::Unreachable { redis, reason },
+            _ => Self::Unreachable { redis, reason, variable },
         }
     }
 

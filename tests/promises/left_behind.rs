@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::libc::{SIGKILL, SIGTERM};
 
 use crate::common::{
-    Folder, Running, Shim, children, eventually, fixture, found_out, has_ended, holds, kill,
-    left_behind, status_field,
+    Folder, Redis, Running, SHA, Shim, children, eventually, fixture, found_out, has_ended, holds,
+    kill, left_behind, status_field,
 };
 
 /// A shell that is the worker, and below it a program that finishes its job when it is asked to stop.
@@ -69,6 +69,50 @@ fn what_is_waited_for_is_named_once_with_the_cure() {
     let ended = shim.end();
     assert_eq!(ended.code, 128 + SIGTERM);
     assert_eq!(ended.stderr.matches("left behind").count(), 1, "{ended:?}");
+}
+
+#[test]
+fn what_finishes_a_stopped_workers_job_keeps_its_instance_draining() {
+    let redis = Redis::start();
+    let shim = stubborn().registers("extractor", redis.url()).env("GIT_SHA", SHA);
+    let mut shim = shim.env("VERSION_GUARD_HEARTBEAT", "200ms").ready();
+    let survivor = survivor(&mut shim);
+    shim.expect_log("left behind");
+    // Past its first expiry: its code still runs, and the fleet is not what it should be.
+    std::thread::sleep(Duration::from_millis(900));
+    let verify = Shim::command("verify").env("REDIS_URL", redis.url()).options(["--expected", SHA]);
+    let verdict = verify.output();
+    assert_eq!(verdict.code, 1, "{verdict:?}");
+    assert!(verdict.stdout.contains("[DRAINING] extractor\n"), "{verdict:?}");
+    kill(survivor, 64);
+    assert_eq!(shim.end().code, 128 + SIGTERM);
+    assert_eq!(redis.cli(["ZCARD", "fiskai:workers"]), "0");
+}
+
+/// To a second TERM many workers drop what they have in hand.
+#[test]
+fn in_group_scope_what_is_below_a_shell_is_asked_once() {
+    for grace in [&[][..], &["--reap-grace", "10s"]] {
+        let shim = stubborn().options(["--signal-scope", "group"]).options(grace);
+        let mut shim = shim.ready();
+        let survivor = survivor(&mut shim);
+        eventually("the shell's end", || {
+            (status_field(survivor, "PPid")? == shim.pid().to_string()).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        kill(survivor, 64);
+        let ended = shim.end();
+        assert_eq!(ended.stdout.matches("15 from").count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn what_ends_a_moment_after_the_worker_is_no_reason_for_a_warning() {
+    for script in ["sleep 0.05 & exit 5", "sh -c 'sleep 0.05; exit 1' & exit 5"] {
+        let ended = Shim::command("run").worker(["sh", "-c", script]).pid1().output();
+        assert_eq!(ended.code, 5);
+        assert!(!ended.stderr.contains("left behind"), "{ended:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::{SIGKILL, SIGTERM};
+use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::common::net::{self, Answer, Chunk, Dnsmasq, Server};
@@ -656,6 +656,18 @@ fn a_worker_that_can_not_be_executed_is_never_seen_ok() {
     let ok = |said: Vec<String>| said.iter().filter(|said| said.contains("[OK] extractor")).count();
     assert_eq!(ok(seen_meanwhile("no-such-program")), 0);
     assert!(ok(seen_meanwhile("sleep")) > 0);
+}
+
+/// It hears of the worker when that is long over.
+#[test]
+fn a_redis_that_wakes_up_late_knows_nothing_of_a_worker_that_never_ran() {
+    let redis = Redis::start();
+    kill(redis.pid(), SIGSTOP);
+    let ended = extractor(redis.url()).worker(["no-such-program"]).output();
+    kill(redis.pid(), SIGCONT);
+    assert_eq!(ended.code, 127, "{ended:?}");
+    eventually("its replies", || (redis.cli(["PING"]) == "PONG").then_some(()));
+    assert_eq!(redis.cli(["DBSIZE"]), "0", "{}", redis.cli(["--scan"]));
 }
 
 /// A retraction during which somebody else registers under the same key, just before `moment` of it

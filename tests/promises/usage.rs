@@ -15,6 +15,8 @@ fn a_misspelt_twin_is_one_warning_with_the_nearest_name_and_the_worker_starts() 
         ("VERSION_GUARD_ENFORCED", "VERSION_GUARD_ENFORCE"),
         ("VERSION_GUARD_KEYPREFIX", "VERSION_GUARD_KEY_PREFIX"),
         ("VERSION_GUARD_REAPGRACE", "VERSION_GUARD_REAP_GRACE"),
+        ("VERSION_GUARD_REDIS_URI", "VERSION_GUARD_REDIS_URL"),
+        ("VERSION_GUARD_EXPECTED_GIT_SHA", "EXPECTED_GIT_SHA"),
         // By the name of its option.
         ("VERSION_GUARD_LOG_LEVEL", "VERSION_GUARD_LOG"),
     ] {
@@ -58,7 +60,12 @@ fn an_entrypoint_without_run_or_without_the_two_dashes_is_told_how_it_is_written
         assert!(told(&ended, entrypoint), "{ended:?}");
     }
     // The controls are what is no worker's.
-    for arguments in [&["verfy"][..], &["verify", "all"], &["run", "--heart", "--", "true"]] {
+    for arguments in [
+        &["verfy"][..],
+        &["help", "nonsense"],
+        &["verify", "all"],
+        &["run", "--heart", "--", "true"],
+    ] {
         let ended = Shim::of(binary(), arguments).output();
         assert_eq!(ended.code, 125, "{ended:?}");
         assert!(!ended.stderr.contains("ENTRYPOINT"), "{ended:?}");

@@ -12,8 +12,11 @@ use crate::registry::session::Session;
 impl Client {
     /// Has Redis forget the instance right after what an attempt that was dropped has sent, whenever it
     /// comes to that: no late write brings the instance back. Gives what has to be held until the end.
-    pub async fn follow_up(&self) -> impl Sized + use<> {
-        let gone = self.all_gone();
+    ///
+    /// Of a worker that never was the version key goes as well: Redis comes to both one after the other.
+    pub async fn follow_up(&self, was_there: bool) -> impl Sized + use<> {
+        let version = (!was_there).then(|| self.entry.delete_version());
+        let gone: Vec<Batch> = version.into_iter().chain(self.all_gone()).collect();
         // One that has acknowledged the instance answers soon.
         let answers = self.life.get().registered_at.is_some();
         let patience = Duration::from_millis(if answers { 500 } else { 20 });

@@ -77,6 +77,11 @@ impl Access {
         Self { max_reply_bytes, ..self }
     }
 
+    /// The variable that holds the URL.
+    pub fn variable(&self) -> &'static str {
+        self.variable
+    }
+
     /// What of the URL doesn't count, as sentences. By a file, this is where it is first read; that it can't
     /// be is told where it is needed.
     pub fn odd(&self) -> Vec<String> {
