@@ -90,7 +90,9 @@ fn announce_production(identity: &ImageIdentity, expectation: &Expectation, verd
             "NODE_ENV is '{}', which is not production: two guards are off, and only warn of uncompiled code and of an unknown SHA. Set it to production, or VERSION_GUARD_ENFORCE=always",
             Escape(node_env),
         ),
-        Production::LooksLike(_) | Production::No if policy.enforce.is_some() && refused => {
+        Production::LooksLike(_) | Production::No
+            if policy.enforce.is_some() && refused && !verdict.is_about_the_expectation() =>
+        {
             let by = match identity.policy.enforce {
                 Some(_) => "the image's seal",
                 None => "VERSION_GUARD_ENFORCE or --enforce",

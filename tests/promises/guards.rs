@@ -238,6 +238,16 @@ fn outside_production_an_unknown_sha_is_not_the_expected_one() {
     refused(&[&lines], |shim| shim.env("EXPECTED_GIT_SHA", OTHER));
 }
 
+/// A mismatch is one in any environment: that NODE_ENV is not production is no cause of it.
+#[test]
+fn beside_a_mismatch_nothing_is_said_of_the_environment() {
+    let mismatched = |shim: Shim| shim.env("GIT_SHA", SHA).env("EXPECTED_GIT_SHA", OTHER);
+    let ended = refused(&[MISMATCH], |shim| {
+        mismatched(shim).env("VERSION_GUARD_ENFORCE", "always").env("NODE_ENV", "test")
+    });
+    assert_eq!(ended.lines(), MISMATCH);
+}
+
 #[test]
 fn every_guard_that_refuses_is_printed_in_order() {
     refused(&[TSX, MISMATCH], |shim| shim.production(SHA).env("EXPECTED_GIT_SHA", OTHER).or_tsx());
