@@ -29,10 +29,11 @@ beyond_an_emulator=(
     # It keeps two real-time signals for itself, and the others move up.
     a_death_by_any_signal_that_kills a_death_by_signal_never_shows every_signal_that_can_be_caught
     a_signal_that_ends_a_process_ends_the_run a_signal_that_ends_no_process_does_not
-    signals_that_were_ignored_or_blocked
+    signals_that_were_ignored_or_blocked gets_every_signal
     # It has a start of its own before the shim's, and takes what comes then for its own.
     a_sigterm_before_there_is_a_worker a_sigterm_in_the_first_milliseconds
-    a_sigterm_while_the_worker_is_being_registered the_workers_mask_and_dispositions
+    a_sigterm_while_the_worker_is_being_registered a_sigterm_while_the_code_is_read
+    the_workers_mask_and_dispositions
     # It makes no subreaper, and puts the environment into another order.
     a_shim_that_is_not_pid_1_makes_itself two_thousand_orphans the_environment_arrives_byte_for_byte
     # It is itself what strace, a limit of processes and a filter of system calls meet first, a program for
@@ -42,6 +43,8 @@ beyond_an_emulator=(
     an_empty_root empty_root_too in_an_empty_root
     # Hundreds of starts, each of which it makes twenty times as long.
     a_registration_that_is_cut_anywhere a_shim_that_is_killed_at_any_moment
+    # Within 75 ms of a signal.
+    a_sigterm_after_the_write_and_before_redis_answers
 )
 
 scratch=$(mktemp -d)
