@@ -29,6 +29,7 @@ use crate::system::environment::Environment;
 pub use expect::Expect;
 pub use health::Health;
 pub use keys::Keys;
+pub use refused::ENTRYPOINT;
 pub use run::{Check, Policy, Run, Supervision};
 pub use seal::Seal;
 pub use usage::Usage;

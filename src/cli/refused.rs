@@ -12,7 +12,7 @@ Usage: version-guard run [OPTIONS] -- COMMAND [ARG…]
 For more information, try '--help'.";
 
 /// How an image runs the shim.
-const ENTRYPOINT: &str = "ENTRYPOINT [\"/usr/local/bin/version-guard\", \"run\", \"--\"]";
+pub const ENTRYPOINT: &str = "ENTRYPOINT [\"/usr/local/bin/version-guard\", \"run\", \"--\"]";
 
 /// The same error, told as what it is in an image: a missing COMMAND, a missing `--`, a missing `run`.
 pub fn in_the_users_words(error: Error, arguments: &[OsString]) -> Error {

@@ -6,6 +6,7 @@ use nix::unistd::{Pid, getppid};
 use tracing::{error, info, warn};
 
 use super::second_look::FoundRunner;
+use crate::cli::ENTRYPOINT;
 use crate::config::EXPECTED_TWICE;
 use crate::escape::Escape;
 use crate::guard::{
@@ -28,7 +29,7 @@ pub fn announce_shell_above() {
     let is_shell = ["sh", "bash", "dash", "ash"].iter().any(|name| shell.ends_with(name));
     if is_shell && option == "-c" && script.contains("version-guard") {
         warn!(
-            "PID 1 is a shell, {} -c, as of an ENTRYPOINT or CMD in shell form: it passes no signal on, so that each stop ends in a kill. Write a list: ENTRYPOINT [\"/usr/local/bin/version-guard\", \"run\", \"--\"]",
+            "PID 1 is a shell, {} -c, as of an ENTRYPOINT or CMD in shell form: it passes no signal on, so that each stop ends in a kill. Write a list: {ENTRYPOINT}",
             Escape(shell)
         );
     }

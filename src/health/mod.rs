@@ -1,6 +1,5 @@
 //! Health: whether the worker of this container runs, told by what /proc shows any user.
 
-mod process;
 mod shim;
 mod verdict;
 
@@ -10,12 +9,12 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use process::{Process, name};
 use shim::find;
 use verdict::{Sight, judge};
 
 use crate::registry::Standing;
 use crate::supervisor::Named;
+use crate::system::process::{Process, name};
 
 pub use verdict::{Asked, Healthy, Unhealthy};
 
@@ -25,7 +24,7 @@ pub use verdict::{Asked, Healthy, Unhealthy};
 /// Why the worker is not healthy, as a sentence.
 pub fn health(pid: Option<Pid>, asked: &Asked) -> Result<Healthy, Unhealthy> {
     let (pid, shim) = find(pid)?;
-    let worker = match shim.named() {
+    let worker = match Named::by(&shim.name) {
         Some(Named::Worker(worker)) => Process::read(worker).ok(),
         _ => None,
     };

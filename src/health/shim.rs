@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::process::{Process, name};
 use super::verdict::Unhealthy;
 use crate::supervisor::{NAME, Named};
+use crate::system::process::{Process, name, shows_own_namespace};
 
 const INIT: Pid = Pid::from_raw(1);
 
@@ -57,7 +57,9 @@ pub fn find(pid: Option<Pid>) -> Result<(Pid, Process), Unhealthy> {
 /// of this program's file then.
 fn is_shim(process: &Process) -> bool {
     let own = || name(Path::new("/proc/self"));
-    process.named().is_some() || process.name == NAME || own().as_ref() == Some(&process.name)
+    Named::by(&process.name).is_some()
+        || process.name == NAME
+        || own().as_ref() == Some(&process.name)
 }
 
 /// All shims of this container that have a worker, by pid.
@@ -67,7 +69,7 @@ fn others() -> Vec<(Pid, Process)> {
     let pids = pids.map(Pid::from_raw).filter(|pid| *pid != INIT);
     let shims = pids.filter_map(|pid| {
         let process = Process::read(pid).ok()?;
-        let Some(Named::Worker(worker)) = process.named() else { return None };
+        let Some(Named::Worker(worker)) = Named::by(&process.name) else { return None };
         // Any process can call itself so; no other one is the worker's parent.
         let has_it = Process::read(worker).is_ok_and(|worker| worker.parent == pid);
         (has_it && is_of_this_container(pid)).then_some((pid, process))
@@ -82,9 +84,4 @@ fn others() -> Vec<(Pid, Process)> {
 fn is_of_this_container(pid: Pid) -> bool {
     let groups = |of: &str| fs::read(format!("/proc/{of}/cgroup")).ok();
     groups(&pid.to_string()) == groups("self")
-}
-
-/// Whether /proc shows the processes of this one's own namespace.
-fn shows_own_namespace() -> bool {
-    fs::read_link("/proc/self").ok() == Some(Pid::this().to_string().into())
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use thiserror::Error;
 
-use super::process::{Process, State};
 use crate::escape::Escape;
 use crate::registry::Standing;
 use crate::supervisor::Named;
+use crate::system::process::{Process, State};
 
 /// What is asked for beside a worker that runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,7 +98,7 @@ pub fn judge(sight: &Sight, asked: &Asked) -> Result<Healthy, Unhealthy> {
     if shim.state != State::Runs {
         return Err(Unhealthy::ShimStandsStill { pid: *pid, state: shim.state });
     }
-    let named = match shim.named() {
+    let named = match Named::by(&shim.name) {
         None => return Err(Unhealthy::NotStarted),
         Some(Named::Ended) => return Err(Unhealthy::Ended),
         Some(Named::Worker(named)) => named,
@@ -184,6 +184,7 @@ mod tests {
             name: name.into(),
             state: State::Runs,
             parent: Pid::from_raw(parent),
+            group: Pid::from_raw(parent),
             began: Duration::from_secs(90),
         }
     }

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use super::signal::Signal;
 use crate::escape::Escape;
+use crate::system::process::{Process, State, shows_own_namespace};
 use crate::system::signals::kill;
 
 /// Asks all descendants to end, but for those of a process group that has been asked already.
@@ -94,12 +95,6 @@ fn children(parent: Pid) -> Vec<Pid> {
     lists.flat_map(pids).collect()
 }
 
-/// Whether /proc shows the processes of the shim's own namespace: in another one the same numbers are
-/// other processes.
-fn shows_own_namespace() -> bool {
-    fs::read_link("/proc/self").ok() == Some(Pid::this().to_string().into())
-}
-
 /// The shim's descendants, as far as /proc shows them. Never a process that is not its own, also in a
 /// PID namespace that is shared with other containers.
 fn descendants() -> Vec<Descendant> {
@@ -108,10 +103,10 @@ fn descendants() -> Vec<Descendant> {
     }
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let Stat { has_ended, parent, group } = Stat::parse(&stat)?;
+        let Process { state, parent, group, .. } = Process::read(Pid::from_raw(pid)).ok()?;
+        let has_ended = state == State::Ended;
         let descendant = Descendant { pid: Pid::from_raw(pid), group, has_ended };
-        Some((pid, parent, descendant))
+        Some((pid, parent.as_raw(), descendant))
     });
     let processes: Vec<(i32, i32, Descendant)> = processes.collect();
     let pairs: Vec<(i32, i32)> = processes.iter().map(|(pid, parent, _)| (*pid, *parent)).collect();
@@ -130,26 +125,6 @@ struct Descendant {
     has_ended: bool,
 }
 
-/// The third to fifth field of /proc/PID/stat.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    has_ended: bool,
-    parent: i32,
-    group: Pid,
-}
-
-impl Stat {
-    /// The second field can hold blanks and parentheses; proc_pid_stat(5).
-    fn parse(stat: &str) -> Option<Self> {
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        Some(Self {
-            has_ended: matches!(fields.next()?, "Z" | "X"),
-            parent: fields.next()?.parse().ok()?,
-            group: Pid::from_raw(fields.next()?.parse().ok()?),
-        })
-    }
-}
-
 /// All below an ancestor, of pairs of a process and its parent.
 fn below(ancestor: i32, processes: &[(i32, i32)]) -> Vec<i32> {
     let mut found = vec![ancestor];
@@ -165,17 +140,7 @@ fn below(ancestor: i32, processes: &[(i32, i32)]) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use nix::unistd::Pid;
-
-    use super::{Stat, below};
-
-    #[test]
-    fn the_fields_are_read_past_any_name() {
-        let stat = |has_ended| Stat { has_ended, parent: 7, group: Pid::from_raw(41) };
-        assert_eq!(Stat::parse("42 (a) b (c) S 7 41 42 0"), Some(stat(false)));
-        assert_eq!(Stat::parse("42 (Z) Z 7 41 42 0"), Some(stat(true)));
-        assert_eq!(Stat::parse("42 (a"), None);
-    }
+    use super::below;
 
     #[test]
     fn descendants_are_all_below_and_no_others() {

@@ -41,7 +41,7 @@ pub fn table(
                 .iter()
                 .filter_map(|column| Some(format!("{:1$}", cells.get(*column)?, width(*column))))
                 .collect();
-            let line: String = line.join("  ").trim_end().chars().take(columns).collect();
+            let line = cut(line.join("  ").trim_end(), columns);
             let line =
                 match status.and_then(|status| Some((line.strip_suffix(word(status))?, status))) {
                     Some((line, status)) => line.to_owned() + &paint.status(status),

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::supervisor::Named;
-
 /// What one unit of time is there, in ms: the kernel's USER_HZ, which is 100 on all machines that this
 /// program is built for.
 const TICK_MS: u64 = 10;
@@ -20,6 +18,8 @@ pub struct Process {
     pub name: String,
     pub state: State,
     pub parent: Pid,
+    /// Its process group's id.
+    pub group: Pid,
     /// When it began, since the machine's start.
     pub began: Duration,
 }
@@ -57,13 +57,9 @@ impl Process {
             name: before.split_once('(')?.1.to_owned(),
             state: State::new(field(3)?, threads),
             parent: Pid::from_raw(field(4)?.parse().ok()?),
+            group: Pid::from_raw(field(5)?.parse().ok()?),
             began: Duration::from_millis(ticks.saturating_mul(TICK_MS)),
         })
-    }
-
-    /// What its name says of its worker.
-    pub fn named(&self) -> Option<Named> {
-        Named::by(&self.name)
     }
 }
 
@@ -86,6 +82,12 @@ pub fn name(folder: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
 }
 
+/// Whether /proc shows the processes of this program's own namespace: in another one the same numbers are
+/// other processes.
+pub fn shows_own_namespace() -> bool {
+    fs::read_link("/proc/self").ok() == Some(Pid::this().to_string().into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -105,6 +107,7 @@ mod tests {
             let process = Process::new(&line(name, "S", 1)).unwrap();
             assert_eq!(process.name, name);
             assert_eq!(process.parent, Pid::from_raw(7));
+            assert_eq!(process.group, Pid::from_raw(41));
             assert_eq!(process.began, Duration::from_millis(1230));
         }
         for short in ["", ") ", "42 (a) S 7", "42 (a"] {
@@ -117,8 +120,8 @@ mod tests {
         let pieces =
             &["42 ", "(node", ") ", ":7", "Z ", "1 ", "-1 ", "99999999999999999999 ", "\n"];
         bolero::check!().with_generator(pieces::text(pieces)).for_each(|line: &String| {
-            let named = Process::new(line).and_then(|process| process.named());
-            assert!(named.is_none() || line.contains(':'));
+            let process = Process::new(line);
+            assert!(process.is_none_or(|process| line.contains(&process.name)));
         });
     }
 
