@@ -361,10 +361,22 @@ report() {
     done
     for name in "${failures[@]}"; do
         echo "failed: $name"
+        what_it_said "$name"
     done
     echo "tests: $passed passed, $failed failed, ${#skips[@]} skipped"
     [ ${#failures[@]} = 0 ] || exit 1
     [ "${CI:-}" != true ] || [ ${#skips[@]} = 0 ] || exit 1
+}
+
+# The first lines of what a failed test panicked with.
+what_it_said() { # TEST
+    [ -e "$scratch/log" ] || return 0
+    awk -v begin="---- $1 stdout ----" '
+        /^---- .* stdout ----$/ { within = $0 == begin; panicked = 0 }
+        /^failures:$/ { within = 0 }
+        within && /^thread .* panicked at/ { panicked = 1; lines = 0 }
+        within && panicked && NF && lines++ < 12 { print "    " substr($0, 1, 400) }
+    ' "$scratch/log"
 }
 
 title() {

@@ -6,12 +6,15 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::docker::{
-    Container, SHA, build, docker, eventually, fixture, guard_image, name, new_folder, output,
-    program, run, shell_worker,
+    Container, SHA, Said, build, docker, eventually, fixture, guard_image, name, new_folder,
+    output, program, run, shell_worker,
 };
 
 /// A probe each second, the first of which counts.
 const PROBED: [&str; 3] = ["--health-interval=1s", "--health-timeout=10s", "--health-retries=1"];
+
+/// What compose calls the image.
+const WORKER: &str = "version-guard-tests/health-compose";
 
 fn becomes(container: &Container, status: &str) {
     eventually(status, || {
@@ -111,48 +114,84 @@ fn under_an_engines_init_and_beside_another_container_each_probe_finds_its_own()
     assert_eq!(first.inspect(".State.Health.Status"), "healthy", "{}", said(&first));
 }
 
-/// The compose file as it is, with a smaller worker in the images.
 #[test]
 fn compose_waits_until_each_worker_is_registered() {
-    let image = shell_image();
-    let folder = new_folder();
-    let worker = "version-guard-tests/health-compose";
-    for repository in [worker.to_owned(), format!("{worker}-ocr")] {
-        docker(["tag", &image, &format!("{repository}:a1b2c3d")]);
-    }
-    let services = ["orchestrator", "sentinel", "extractor", "ocr"]
-        .map(|name| format!("  worker-{name}: {{ command: [\"./worker.sh\"] }}\n"));
-    let more = folder.path().join("more.yml");
-    fs::write(&more, format!("services:\n{}", services.concat())).expect("a compose file");
-    let deployment = Deployment { project: name("health"), more: more.display().to_string() };
-    let up = |redis: &str, timeout: &str| {
-        let mut up = deployment.compose(worker);
-        up.env("REDIS_URL", redis).args(["up", "-d", "--wait", "--wait-timeout", timeout]);
-        run(&mut up)
-    };
-    let said = up("redis://redis:6379", "60");
+    let deployment = Deployment::new(&["./worker.sh"; 4]);
+    let said = deployment.up("redis://redis:6379");
     assert_eq!(said.code, 0, "{}", said.stderr);
     let key = "fiskai:worker:ocr:version";
     let sha = deployment.redis(&["HGET", key, "gitSha"]);
     assert_eq!(sha, SHA);
+    // A worker that is stopped afterwards is found by whoever deploys again.
+    let ocr = format!("{}-worker-ocr", deployment.project);
+    let signalled = |signal: &str| {
+        let script = format!("kill -{signal} $(sed 's/.*://' /proc/1/comm)");
+        docker(["exec", &ocr, "sh", "-c", &script]);
+    };
+    signalled("STOP");
+    eventually("an unhealthy worker", || {
+        let health = docker(["inspect", "-f", "{{.State.Health.Status}}", &ocr]);
+        (health == "unhealthy").then_some(())
+    });
+    let said = deployment.up("redis://redis:6379");
+    signalled("CONT");
+    assert_ne!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("{ocr} is unhealthy")), "{}", said.stderr);
     // The control: with a Redis that nobody reaches the workers run, and compose does not call it well.
-    let said = up("redis://nobody.invalid:6379", "60");
+    let said = deployment.up("redis://nobody.invalid:6379");
     assert_ne!(said.code, 0, "{}", said.stderr);
     assert!(said.stderr.contains("unhealthy"), "{}", said.stderr);
 }
 
+/// Once at its start, again and again, and after a while: a restart hides none of it.
+#[test]
+fn compose_does_not_call_it_well_where_a_worker_crashes() {
+    for crashing in ["exit 3", "sleep 2; kill -SEGV $$$$"] {
+        let deployment = Deployment::new(&["./worker.sh", "./worker.sh", "./worker.sh", crashing]);
+        let said = deployment.up("redis://redis:6379");
+        assert_ne!(said.code, 0, "{crashing}: {}", said.stderr);
+        let ocr = format!("{}-worker-ocr", deployment.project);
+        assert!(said.stderr.contains(&ocr), "{crashing}: {}", said.stderr);
+    }
+}
+
+/// The compose file as it is, with a smaller worker in the images, and probed more often.
 struct Deployment {
     project: String,
-    more: String,
+    more: TempDir,
 }
 
 impl Deployment {
-    fn compose(&self, worker: &str) -> Command {
+    /// With these scripts as the four workers.
+    fn new(scripts: &[&str; 4]) -> Self {
+        let image = shell_image();
+        for repository in [WORKER.to_owned(), format!("{WORKER}-ocr")] {
+            docker(["tag", &image, &format!("{repository}:a1b2c3d")]);
+        }
+        let names = ["orchestrator", "sentinel", "extractor", "ocr"].into_iter();
+        let services = names.zip(scripts).map(|(name, script)| {
+            format!(
+                "  worker-{name}:\n    command: [sh, -c, \"{script}\"]\n    \
+                 healthcheck: {{ interval: 1s }}\n"
+            )
+        });
+        let more = new_folder();
+        let text = format!("services:\n{}", services.collect::<String>());
+        fs::write(more.path().join("more.yml"), text).expect("a compose file");
+        Self { project: name("health"), more }
+    }
+
+    fn up(&self, redis: &str) -> Said {
+        let mut up = self.compose();
+        run(up.env("REDIS_URL", redis).args(["up", "-d", "--wait", "--wait-timeout", "60"]))
+    }
+
+    fn compose(&self) -> Command {
         let mut compose = program("docker");
-        compose.env("WORKER_IMAGE", worker).env("GIT_SHA_SHORT", "a1b2c3d");
+        compose.env("WORKER_IMAGE", WORKER).env("GIT_SHA_SHORT", "a1b2c3d");
         compose.env("EXPECTED_GIT_SHA", SHA).env("CONTAINER_PREFIX", &self.project);
         compose.args(["compose", "-p", &self.project, "-f", "docker/docker-compose.workers.yml"]);
-        compose.args(["-f", &self.more]);
+        compose.arg("-f").arg(self.more.path().join("more.yml"));
         compose
     }
 
@@ -164,6 +203,6 @@ impl Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        run(self.compose("unused").args(["down", "-v", "-t", "1"]));
+        run(self.compose().args(["down", "-v", "-t", "1"]));
     }
 }

@@ -8,7 +8,7 @@ mod trial;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use row::{Kind, Row, rows};
 use trial::{Done, TYPESCRIPT, missing, proof, run};
@@ -19,6 +19,9 @@ const TABLE: &str = include_str!("runners/table.txt");
 
 /// How many rows are run at a time: package managers wait, too.
 const AT_ONCE: usize = 3;
+
+/// What a row takes that is worth a line.
+const SLOW: Duration = Duration::from_secs(10);
 
 const FATAL: &str = "[version] FATAL: Running via tsx in production!";
 
@@ -183,7 +186,9 @@ fn wrong(
             scope.spawn(|| {
                 while let Some((number, row)) = next() {
                     let done = each(row);
-                    println!("{:>6} ms  {:?}: {}", done.took.as_millis(), row.kind, row.name);
+                    if done.took > SLOW {
+                        println!("{:>6} ms  {:?}: {}", done.took.as_millis(), row.kind, row.name);
+                    }
                     if let Err(text) = judge(row, &done) {
                         results.lock().expect("results").push((number, text));
                     }
