@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::docker::{Checkout, docker, new_folder, output, program, repository, run};
+use crate::docker::{Checkout, buildkit, docker, new_folder, output, program, repository, run};
+use crate::readme::block;
 
 /// Docker's names for the platforms, and the compiler's.
 const PLATFORMS: [(&str, &str); 2] =
@@ -67,19 +69,67 @@ fn it_holds_both_binaries_their_parts_the_manual_and_the_sums_of_all() {
     }
 }
 
-/// As the README has it for a Dockerfile: one binary alone, and the sums of all. The control is a binary with
-/// one byte more.
+/// By the instructions that the README has for a Dockerfile, from a server of the test's own. The control is a
+/// release whose binary has other bytes.
 #[test]
-fn another_binary_than_the_releases_does_not_pass_its_sums() {
-    let folder = new_folder();
-    let copy = folder.path().join("version-guard-linux-arm64");
-    fs::copy(binary("arm64"), &copy).expect("the binary");
-    fs::copy(release().join("SHA256SUMS"), folder.path().join("SHA256SUMS")).expect("the sums");
-    let mut check = Command::new("sha256sum");
-    check.args(["--ignore-missing", "-c", "SHA256SUMS"]).current_dir(folder.path());
-    assert_eq!(run(&mut check).code, 0);
-    fs::write(&copy, [fs::read(&copy).expect("the binary"), vec![0]].concat()).expect("a copy");
-    assert_eq!(run(&mut check).code, 1);
+fn an_image_is_made_from_a_release_and_from_no_other_binary_than_it_names() {
+    let (context, served) = (new_folder(), new_folder());
+    fs::copy(release().join("SHA256SUMS"), context.path().join("SHA256SUMS")).expect("the sums");
+    let served_binary = served.path().join("version-guard-linux-amd64");
+    fs::copy(binary("amd64"), &served_binary).expect("the binary");
+    let releases = Server::start(served.path());
+    let instructions = block("docker/README.md", "## A release", "dockerfile");
+    assert_eq!(instructions.matches("https://releases.example/").count(), 1, "{instructions}");
+    let instructions = instructions.replace("https://releases.example", &releases.url);
+    let dockerfile = format!(
+        "FROM debian:bookworm-slim\nRUN apt-get update && apt-get install -y --no-install-recommends curl\n\
+         ARG MOMENT\n{instructions}"
+    );
+    fs::write(context.path().join("Dockerfile"), dockerfile).expect("a Dockerfile");
+    let image = "version-guard-tests/from-release";
+    let build = |moment: &str| {
+        let mut build = buildkit("docker");
+        build.args(["build", "--network=host", "-t", image, "--build-arg"]);
+        run(build.arg(format!("MOMENT={moment}-{}", std::process::id())).arg(context.path()))
+    };
+    let said = build("first");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let version = docker(["run", "--rm", image, "version-guard", "--version"]);
+    assert!(version.contains(&commit()), "{version}");
+    fs::write(&served_binary, [fs::read(&served_binary).expect("the binary"), vec![0]].concat())
+        .expect("another binary");
+    let said = build("second");
+    assert_ne!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("version-guard-linux-amd64: FAILED"), "{}", said.stderr);
+}
+
+/// What this folder holds, by HTTP, for whom the machine's own network reaches.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut server = Command::new("python3");
+        server.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]);
+        server.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = server.spawn().expect("a server");
+        // Serving HTTP on 127.0.0.1 port 40837 (http://127.0.0.1:40837/) ...
+        let mut line = String::new();
+        let output = process.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        let url =
+            line.split(['(', ')']).nth(1).expect("an address").trim_end_matches('/').to_owned();
+        Self { process, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().expect("a server that runs");
+        self.process.wait().expect("its end");
+    }
 }
 
 #[test]

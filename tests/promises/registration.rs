@@ -285,25 +285,35 @@ fn a_redis_url_may_name_an_ipv6_address() {
     assert_registers(&redis, &extractor(format!("redis://[::1]:{}", redis.port)));
 }
 
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+const OF_REDIS: &str = "-subj /CN=redis -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
+
+fn openssl(folder: &Folder, line: &str) {
+    let words: Vec<&str> = ["openssl"].into_iter().chain(line.split(' ')).collect();
+    net::run(&folder.path(""), &words);
+}
+
 /// A redis-server that speaks TLS only, and the authority that vouches for it.
 pub fn tls_redis() -> (Redis, Folder) {
     let folder = Folder::new();
-    let openssl = |line: &str| {
-        let words: Vec<&str> = ["openssl"].into_iter().chain(line.split(' ')).collect();
-        net::run(&folder.path(""), &words);
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     for authority in ["ca", "other"] {
-        openssl(&format!(
-            "req -x509 {key} -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"
-        ));
+        openssl(
+            &folder,
+            &format!(
+                "req -x509 {NEW_KEY} -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"
+            ),
+        );
     }
-    openssl(&format!(
-        "req {key} -keyout redis.key -out redis.csr -subj /CN=redis -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
-    ));
+    openssl(&folder, &format!("req {NEW_KEY} -keyout redis.key -out redis.csr {OF_REDIS}"));
     openssl(
+        &folder,
         "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out redis.crt -days 2 -copy_extensions copy",
     );
+    (speaking_tls(&folder, "ca.crt"), folder)
+}
+
+/// With the certificate and the key `redis` of this folder, and this authority for its clients'.
+fn speaking_tls(folder: &Folder, authority: &str) -> Redis {
     let path = |name: &str| folder.path(name).display().to_string();
     let port = crate::common::redis::free_port();
     let arguments = [
@@ -311,12 +321,36 @@ pub fn tls_redis() -> (Redis, Folder) {
         ["--tls-port", &port.to_string()],
         ["--tls-cert-file", &path("redis.crt")],
         ["--tls-key-file", &path("redis.key")],
-        ["--tls-ca-cert-file", &path("ca.crt")],
+        ["--tls-ca-cert-file", &path(authority)],
         ["--tls-auth-clients", "no"],
         // The certificate does not name the second of these.
         ["--bind", "127.0.0.1 127.0.0.2 ::1"],
     ];
-    (Redis::on(port, arguments.concat().into_iter().map(str::to_owned).collect()), folder)
+    Redis::on(port, arguments.concat().into_iter().map(str::to_owned).collect())
+}
+
+/// By the command that the README has for it.
+#[test]
+fn rediss_registers_where_a_self_signed_certificate_was_fetched_and_is_trusted() {
+    let folder = Folder::new();
+    openssl(
+        &folder,
+        &format!("req -x509 {NEW_KEY} -keyout redis.key -out redis.crt -days 2 {OF_REDIS}"),
+    );
+    let redis = speaking_tls(&folder, "redis.crt");
+    let readme = include_str!("../../docker/README.md");
+    let command = readme
+        .split('`')
+        .find(|span| span.starts_with("openssl s_client -connect HOST:PORT"))
+        .expect("a command")
+        .replace("HOST:PORT", &format!("127.0.0.1:{}", redis.port))
+        .replace("\\|", "|");
+    net::run(&folder.path(""), &["sh", "-c", &command]);
+    let shim = || extractor(format!("rediss://127.0.0.1:{}", redis.port));
+    assert_registers(&redis, &shim().env("VERSION_GUARD_REDIS_CA", folder.path("ca.pem")));
+    let ended = shim().output();
+    let lines = registry_lines(&ended);
+    assert!(lines.iter().any(|line| line.contains("is self-signed")), "{lines:?}");
 }
 
 #[test]
