@@ -1,11 +1,12 @@
 //! Small files that somebody else writes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::libc::O_NONBLOCK;
+use nix::fcntl::OFlag;
+
+use crate::system::descriptors::open;
 
 /// All of a regular file of at most so many bytes.
 ///
@@ -33,7 +34,7 @@ pub fn read_head(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    let file = File::from(open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
     if file.metadata()?.is_file() {
         Ok(file)
     } else {

@@ -1,12 +1,13 @@
 //! The seal: the file in the image that holds its identity, out of reach of the environment.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::libc::O_NONBLOCK;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
@@ -14,6 +15,7 @@ use super::code::{MANIFEST, SealedCode, SealingError, seal_code};
 use super::ownership::{NotRoots, must_be_roots};
 use super::policy::{Enforce, Policy};
 use crate::runner::Runners;
+use crate::system::descriptors::open;
 
 /// Where the seal is. Fixed: a variable that could point elsewhere would be the hole it closes.
 pub const PATH: &str = "/etc/version-guard/image.json";
@@ -105,13 +107,10 @@ impl Seal {
     /// unknown identity, never as no seal.
     pub fn read() -> Result<Option<Self>, SealError> {
         // Nonblocking, so that a FIFO in its place does not hold up the start for ever.
-        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(PATH);
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_behind_a_link(PATH) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(SealError::Read(error)),
+        let file = match open(PATH, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) if !is_behind_a_link(PATH) => return Ok(None),
+            Err(errno) => return Err(SealError::Read(errno.into())),
         };
         let metadata = file.metadata().map_err(SealError::Read)?;
         if !metadata.is_file() {

@@ -8,8 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::unistd::{Pid, chdir, fchdir, getpgid};
 use thiserror::Error;
 use tracing::warn;
@@ -19,6 +18,7 @@ use super::options::Scope;
 use super::signal::Signal;
 use crate::escape::Escape;
 use crate::exit::Exit;
+use crate::system::descriptors::open;
 use crate::system::environment::Environment;
 use crate::system::signals::{AllBlocked, blocked_on_entry, kill};
 use crate::system::spawn::{Program, SpawnErrno, spawn};
@@ -215,8 +215,7 @@ fn naming_the_shim(environment: &Environment) -> Vec<&'static str> {
 /// directory before the program's first instruction: the shim's own directory pins no mount. Where no
 /// program runs, the shim stays where it was.
 fn spawn_from_root(program: &Program, blocked: &AllBlocked) -> Result<Pid, SpawnErrno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(directory) = open(".", flags, Mode::empty()) else {
+    let Ok(directory) = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY) else {
         // A directory that may not be entered can't be come back to either.
         let spawned = spawn(program, blocked);
         return spawned.inspect(|_| {

@@ -1,13 +1,25 @@
-//! Descriptors: those that came through the shim's own execve(2), and a write that never waits.
+//! Descriptors: one for a path, those that came through the shim's own execve(2), and a write that never waits.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::NixPath;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::libc::{self, c_int, c_long};
+use nix::sys::stat::Mode;
 
 /// Where the kernel shows the open descriptors; proc(5).
 const FOLDER: &CStr = c"/proc/self/fd";
+
+/// Opens what is there, and closes it when a program is executed. By openat(2), for which musl makes one system
+/// call: for open(3) it makes two.
+///
+/// # Errors
+/// The kernel's.
+pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd> {
+    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
 
 /// Closes every inherited descriptor but the standard streams: the worker has its own by now, and
 /// with a copy left here, the reader of a pipe would not see that the worker has closed it.
@@ -64,8 +76,12 @@ fn names(mut entries: &[u8]) -> impl Iterator<Item = &CStr> {
     })
 }
 
+/// A name in decimal digits; `.` and `..` are none.
 fn number(name: &CStr) -> Option<c_int> {
-    name.to_str().ok()?.parse().ok()
+    name.to_bytes().iter().try_fold(0, |number: c_int, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        number.checked_mul(10)?.checked_add((digit < 10).then(|| c_int::from(digit))?)
+    })
 }
 
 /// Writes what there is room for, whatever the descriptor's own flags say; pwritev2(2) with RWF_NOWAIT.

@@ -49,8 +49,11 @@ impl Environment {
 
     /// Sets a variable, in the place of all that have this name.
     pub fn set(&mut self, name: &str, value: &str) {
+        let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
+        entry.extend_from_slice(name.as_bytes());
+        entry.push(b'=');
         // A C string holds no NUL byte, and an environment no other strings.
-        let entry = format!("{name}={}", value.replace('\0', ""));
+        entry.extend(value.bytes().filter(|byte| *byte != 0));
         self.0.retain(|entry| value_of(entry, name).is_none());
         self.0.extend(CString::new(entry).map(Cow::Owned));
     }
@@ -69,5 +72,9 @@ impl FromIterator<CString> for Environment {
 
 /// The value in an entry, if it is of this variable.
 pub(super) fn value_of<'a>(entry: &'a CStr, name: &str) -> Option<&'a [u8]> {
-    entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    let entry = entry.to_bytes();
+    // Most entries are of another length, which is sooner told than that they are other text.
+    let is_of_its_length = entry.get(name.len()) == Some(&b'=');
+    let value = is_of_its_length.then(|| entry.strip_prefix(name.as_bytes()))??;
+    value.get(1..)
 }

@@ -12,8 +12,18 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 /// The signals whose dispositions change in this program: the shim's own doing (SIGCHLD, SIGSEGV, SIGBUS),
-/// that of Rust's runtime (SIGPIPE), or of libc, which keeps the last three for itself.
-const CHANGED: [c_int; 7] = [libc::SIGCHLD, libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS, 32, 33, 34];
+/// that of Rust's runtime (SIGPIPE), or of libc's threads.
+const CHANGED: &[c_int] = &[
+    libc::SIGCHLD,
+    libc::SIGPIPE,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    // With its first thread glibc takes those that it keeps for itself; musl does when they are needed.
+    #[cfg(not(target_env = "musl"))]
+    32,
+    #[cfg(not(target_env = "musl"))]
+    33,
+];
 
 static ALL_SIGNALS: u64 = u64::MAX;
 
@@ -24,19 +34,18 @@ static BLOCKED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
 /// Remembers which signals the shim was started with ignored or blocked, and blocks all of them.
 pub(super) fn take_over() {
     BLOCKED_ON_ENTRY.store(set_mask(ALL_SIGNALS), Ordering::Relaxed);
-    let before = CHANGED.map(|signal| match signal {
+    let before = |signal| match signal {
         // While it is ignored, the kernel reaps and no status is ever to be had.
         libc::SIGCHLD => set_disposition(signal, libc::SIG_DFL),
         // Rust's runtime finds them taken and makes no second stack for a handler that would tell of an
         // overflow: a tenth of a start. A fault of the shim's own ends it all the same (signal(7)).
         libc::SIGSEGV | libc::SIGBUS => set_disposition(signal, libc::SIG_IGN),
         _ => disposition(signal),
-    });
+    };
     let ignored = CHANGED
-        .into_iter()
-        .zip(before)
-        .filter(|(_, before)| *before == libc::SIG_IGN)
-        .fold(0, |set, (signal, _)| set | bit(signal));
+        .iter()
+        .filter(|signal| before(**signal) == libc::SIG_IGN)
+        .fold(0, |set, signal| set | bit(*signal));
     IGNORED_ON_ENTRY.store(ignored, Ordering::Relaxed);
 }
 
@@ -164,7 +173,7 @@ pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
 ///
 /// System calls alone, so that it can be called between clone(2) and execve(2).
 pub(super) fn restore_dispositions() {
-    CHANGED.into_iter().for_each(restore);
+    CHANGED.iter().copied().for_each(restore);
 }
 
 fn restore(changed: c_int) {

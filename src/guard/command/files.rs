@@ -9,13 +9,13 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::time::ClockId;
 
 use super::pattern;
 use crate::escape::Escape;
 use crate::input::{read_head, read_small};
+use crate::system::descriptors::open;
 
 /// How many files are read for one command.
 const MAX_READS: u32 = 64;
@@ -78,7 +78,7 @@ impl Files {
         self.once(path, Part::Head)
     }
 
-    /// What the kernel tells a program by.
+    /// What the kernel tells a program by: its first line, with a NUL byte at the end of what is no text.
     pub fn beginning(&mut self, path: &Path) -> Option<Rc<str>> {
         self.once(path, Part::Beginning)
     }
@@ -101,8 +101,11 @@ impl Files {
                 Part::Beginning => read_head(path, MAX_BEGINNING_BYTES),
             };
             match read {
-                Ok(bytes) => {
+                Ok(mut bytes) => {
                     self.reads_left -= 1;
+                    if part == Part::Beginning {
+                        bytes.truncate(end_of_first_line(&bytes));
+                    }
                     Some(Rc::from(String::from_utf8_lossy(&bytes)))
                 }
                 Err(_) if !path.exists() => None,
@@ -215,10 +218,16 @@ impl Files {
     }
 }
 
+/// Where the first line ends, or what is no text begins.
+fn end_of_first_line(bytes: &[u8]) -> usize {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\0'));
+    end.map_or(bytes.len(), |end| end + 1)
+}
+
 /// Where a path leads: the kernel's own word, for which libc's realpath(3) would ask about each part.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
-    // By nix: the standard library leaves O_PATH out with musl, and a FIFO would be waited for.
-    let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    // With O_PATH no FIFO is waited for; the standard library leaves it out with musl.
+    let opened = open(path, OFlag::O_PATH)?;
     let link = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     // In a root without /proc, or of what is outside of the root.
     link.ok().filter(|real| real.is_absolute()).map_or_else(|| path.canonicalize(), Ok)

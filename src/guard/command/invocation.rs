@@ -1,5 +1,6 @@
 //! A command, where it is executed, and what comes of reading it: values that pass between the readers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -83,8 +84,20 @@ impl<'a> Invocation<'a> {
 
     /// As somebody would type it, cut where it is long.
     pub fn shown(&self) -> String {
-        let words = self.words.iter().take(MAX_SHOWN).map(|word| quoted(&cut(word)));
-        cut(&words.collect::<Vec<_>>().join(" ").replace(UNKNOWN, ""))
+        let mut shown = String::new();
+        for word in &self.words {
+            if shown.len() > 4 * MAX_SHOWN {
+                break;
+            }
+            if !shown.is_empty() {
+                shown.push(' ');
+            }
+            shown.push_str(&quoted(&cut(word)));
+        }
+        if shown.contains(UNKNOWN) {
+            shown = shown.replace(UNKNOWN, "");
+        }
+        cut(&shown).into_owned()
     }
 
     /// The chain with this command at its end.
@@ -94,21 +107,24 @@ impl<'a> Invocation<'a> {
 }
 
 /// Text as a chain shows it.
-pub fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+pub fn cut(text: &str) -> Cow<'_, str> {
+    let end = (text.len() > MAX_SHOWN).then(|| text.char_indices().nth(MAX_SHOWN)).flatten();
+    match end {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }
 
 /// A word, in quotes where a shell would need them.
-pub fn quoted(word: &str) -> String {
-    let is_plain =
-        |character: char| character.is_alphanumeric() || "@%+=:,./-_".contains(character);
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| {
+        character.is_alphanumeric()
+            || matches!(character, '@' | '%' | '+' | '=' | ':' | ',' | '.' | '/' | '-' | '_')
+    };
     if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
+        return Cow::Borrowed(word);
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
 /// What reading a command has found.

@@ -51,11 +51,11 @@ fn is_of_a_package(path: &Path) -> bool {
 
 /// A script by its first line; execve(2).
 fn script<'a>(path: &Path, beginning: &str, invocation: &Invocation<'a>) -> Vec<Next<'a>> {
-    let place = invocation.place.step(invocation.shown());
     let with = |mut words: Vec<String>| {
         words.push(path.display().to_string());
         words.extend(invocation.arguments().iter().cloned());
-        vec![Next::Command(Invocation { words, place: place.clone() })]
+        let place = invocation.place.step(invocation.shown());
+        vec![Next::Command(Invocation { words, place })]
     };
     if let Some(line) = beginning.strip_prefix("#!") {
         let line = line.lines().next().unwrap_or_default().trim();

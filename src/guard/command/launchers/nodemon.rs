@@ -95,7 +95,7 @@ pub fn nodemon<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'
     let event = config.on_start().map(|text| invocation.by_shell(&text));
     let main = match exec {
         Some(exec) => {
-            let line: Vec<String> = script.iter().map(|word| quoted(word)).collect();
+            let line: Vec<_> = script.iter().map(|word| quoted(word)).collect();
             invocation.by_shell(&format!("{exec} {}", line.join(" ")))
         }
         None => invocation.command([vec!["node".to_owned()], of_node, script].concat()),

@@ -32,7 +32,7 @@ impl<'a> NodeReader<'_, 'a, '_> {
 
     /// With one step more in the chain.
     pub fn within(&mut self, step: &str, read: impl FnOnce(&mut Self)) {
-        self.chain.push(cut(step));
+        self.chain.push(cut(step).into_owned());
         read(self);
         self.chain.pop();
     }

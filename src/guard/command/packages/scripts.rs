@@ -1,5 +1,6 @@
 //! The scripts of package.json, as the managers run them: in its folder, with its programs in PATH.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::Value;
@@ -54,8 +55,8 @@ impl Run<'_> {
             let text = manifest.script(&name).filter(|_| self.hooks);
             text.map(|text| (name, text.to_owned()))
         };
-        let given: Vec<String> = self.arguments.iter().map(|word| quoted(word)).collect();
-        let line = [&[main.to_owned()], &given[..]].concat().join(" ");
+        let given: Vec<_> = self.arguments.iter().map(|word| quoted(word)).collect();
+        let line = [&[Cow::Borrowed(main)], &given[..]].concat().join(" ");
         let scripts = [hook("pre"), Some((self.name.into(), line)), hook("post")];
         let mut place = place_of(manifest, invocation);
         if self.manager != "node" {

@@ -111,7 +111,7 @@ pub fn yarn<'a>(invocation: &Invocation<'a>, files: &mut Files) -> Vec<Next<'a>>
 
 /// Commands that are executed in the folder, with the programs of its packages.
 fn by_shell<'a>(text: &str, arguments: &[String], invocation: &Invocation<'a>) -> Next<'a> {
-    let given: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+    let given: Vec<_> = arguments.iter().map(|word| quoted(word)).collect();
     let text = format!("{text} {}", given.join(" "));
     let folder = &invocation.place.folder;
     let place = with_programs(folder, invocation.place.step(invocation.shown()));
