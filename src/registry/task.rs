@@ -2,16 +2,17 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::mem;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{Mutex, Notify};
+use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::client::{Client, Renewal};
@@ -93,12 +94,12 @@ impl Task {
     }
 
     /// Registers and keeps registered until the supervisor says what to do instead.
-    pub(super) async fn serve(&self, channel: UnixStream) -> io::Result<()> {
-        let (mut orders, mut reports) = tokio::net::UnixStream::from_std(channel)?.into_split();
+    pub(super) async fn serve(&self, channel: &UnixStream) -> io::Result<()> {
+        let mut orders = tokio::net::UnixStream::from_std(channel.try_clone()?)?;
         let mut stay = Box::pin(async {
-            let mut standing = self.register_first(&mut reports).await;
+            let mut standing = self.register_first(channel).await;
             standing.show();
-            self.stay(&mut standing, &mut reports).await
+            self.stay(&mut standing, channel).await
         });
         let order = loop {
             let order = tokio::select! {
@@ -132,6 +133,9 @@ impl Task {
                 _ => Ok(()),
             };
         }
+        // The supervisor waits for this, and has the processor before there is cleaning up.
+        let _ = channel.shutdown(Shutdown::Write);
+        thread::yield_now();
         Ok(())
     }
 
@@ -142,11 +146,10 @@ impl Task {
     }
 
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
-    async fn register_first(&self, reports: &mut OwnedWriteHalf) -> Standing {
-        let reports = Mutex::new(reports);
+    async fn register_first(&self, reports: &UnixStream) -> Standing {
         // Whether the supervisor hears it.
-        let report = async |report: &[u8]| {
-            let _ = reports.lock().await.write_all(report).await;
+        let report = |report: &[u8]| {
+            send(reports, report);
             !self.told.swap(true, Ordering::AcqRel)
         };
         let heard = Cell::new(None);
@@ -154,7 +157,7 @@ impl Task {
             if heard.get().is_none() {
                 let registered =
                     self.overtaken().map_or_else(|| vec![REGISTERED], |by| drift_report(&by));
-                heard.set(Some(report(&registered).await));
+                heard.set(Some(report(&registered)));
             }
         };
         // Nobody waits for one without time: it is like any other in the background.
@@ -176,7 +179,7 @@ impl Task {
             (None, Err(error)) => {
                 // No longer than the supervisor reads at once.
                 let why = [&[FAILED], causes(&error).as_bytes()].concat();
-                if !report(why.get(..4096).unwrap_or(&why)).await {
+                if !report(why.get(..4096).unwrap_or(&why)) {
                     return self.became(Standing::Unregistered, Err(error));
                 }
                 self.has_failed.set(true);
@@ -188,7 +191,7 @@ impl Task {
 
     /// One heartbeat after the other; while they don't get through, with growing pauses in between,
     /// but never longer ones than between heartbeats.
-    async fn stay(&self, standing: &mut Standing, reports: &mut OwnedWriteHalf) -> Infallible {
+    async fn stay(&self, standing: &mut Standing, reports: &UnixStream) -> Infallible {
         let first_pause = FIRST_PAUSE.min(self.heartbeat);
         let max_pause = MAX_PAUSE.min(self.heartbeat);
         let (mut pause, mut has_reported) = (first_pause, false);
@@ -218,7 +221,7 @@ impl Task {
                 && !has_reported
             {
                 has_reported = true;
-                let _ = reports.write_all(&drift_report(&overdue)).await;
+                send(reports, &drift_report(&overdue));
             }
         }
     }
@@ -272,6 +275,11 @@ impl Task {
     pub fn redis(&self) -> String {
         self.client.redis()
     }
+}
+
+/// Reports: the channel has room for all there are.
+fn send(mut reports: &UnixStream, report: &[u8]) {
+    let _ = reports.write_all(report);
 }
 
 /// Warns that a registration is missing or lost, and why.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::batch::{Batch, Replies, fields, is_lacking, time_of};
 use super::connection::{Access, ConnectionError};
@@ -15,6 +16,9 @@ use super::expectation::read_expectation;
 use super::key::{KeyPrefix, WorkerType};
 use super::record::{Entry, Life};
 use super::session::Session;
+
+/// What the worker's execution is waited for before the index says that the instance lives.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What an attempt works with.
 pub struct Client {
@@ -123,6 +127,13 @@ impl Client {
         acknowledged: impl AsyncFn(),
         executed: impl AsyncFn(),
     ) -> Result<Renewal, ConnectionError> {
+        let acknowledged = async || {
+            acknowledged().await;
+            // Mostly it is a matter of a millisecond, and then one round trip says both.
+            if !self.is_executed() {
+                let _ = timeout(MOMENT, executed()).await;
+            }
+        };
         self.reach(limit, async |redis: &mut Session| {
             let mut first = vec![self.entry.enter_index()];
             first.extend((!late).then(|| self.entry.write_version()));
