@@ -16,9 +16,9 @@ use super::second_look::SecondLook;
 use crate::cli;
 use crate::config::Config;
 use crate::exit::{Exit, code_of};
-use crate::guard::{Expectation, Verdict};
+use crate::guard::Verdict;
 use crate::image::{ImageIdentity, Inspection, Inspector, SealedCode, inspect};
-use crate::registry::{OnDrift, Overtaken, Prepared, Registrar, WorkerEnd};
+use crate::registry::{OnDrift, Overtaken, Registrar, Registration, WorkerEnd};
 use crate::supervisor::{
     Companion, NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand,
 };
@@ -34,15 +34,12 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
     announce_shell_above();
     let config = Config::new(options, environment)?;
     let mut supervisor = Supervisor::new(config.supervision.clone(), signals);
-    let on_drift = config.registration.on_drift;
-    let prepared = Prepared::new(config.registration, &config.identity);
-    let guards =
-        pass_guards(&config.identity, &config.expectation, &config.worker, &mut supervisor);
-    let verdict = match guards {
+    let verdict = match pass_guards(&config, &mut supervisor) {
         Ok(verdict) => verdict,
         Err(exit) => return Ok(exit),
     };
-    let mut registrar = register(prepared, &mut supervisor);
+    let on_drift = config.registration.on_drift;
+    let mut registrar = register(config.registration, &config.identity, &mut supervisor);
     if let Some(overtaken) = registrar.as_ref().and_then(Registrar::overtaken) {
         announce_overtaken(&config.identity, overtaken);
         return Ok(roll_back(registrar, Exit::Refused));
@@ -63,12 +60,8 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
 }
 
 /// Reads what the guards judge by, and judges, unless a signal ends the run meanwhile.
-fn pass_guards(
-    identity: &ImageIdentity,
-    expectation: &Expectation,
-    worker: &WorkerCommand,
-    supervisor: &mut Supervisor,
-) -> Result<Verdict, Exit> {
+fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<Verdict, Exit> {
+    let Config { identity, expectation, worker, .. } = config;
     let code = match &identity.code {
         Some(code) => Some(inspect_code(code, supervisor)?),
         None => None,
@@ -90,8 +83,12 @@ fn inspect_code(code: &SealedCode, supervisor: &mut Supervisor) -> Result<Inspec
 }
 
 /// Waits for the first attempt, whatever comes of it, unless a signal ends the run.
-fn register(prepared: Prepared, supervisor: &mut Supervisor) -> Option<Registrar> {
-    let mut registrar = prepared.start()?;
+fn register(
+    registration: Registration,
+    identity: &ImageIdentity,
+    supervisor: &mut Supervisor,
+) -> Option<Registrar> {
+    let mut registrar = Registrar::start(registration, identity)?;
     supervisor.wait_for(registrar.first_attempt(), Some(registrar.patience()));
     registrar.hear_of_first_attempt();
     Some(registrar)

@@ -38,7 +38,7 @@ pub use key::{KeyPrefix, WorkerType, in_ms};
 pub use place::Place;
 pub use published::{now, published};
 pub use reader::read;
-pub use registrar::{Overtaken, Prepared, Registrar};
+pub use registrar::{Overtaken, Registrar};
 pub use registration::Registration;
 pub use session::Session;
 pub use standing::Standing;

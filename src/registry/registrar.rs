@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::connection::Access;
 use super::departure::WorkerEnd;
 use super::drift_watch::DRIFTED;
 use super::registration::Registration;
 use super::task::{
-    DRAIN, EXECUTED, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, START, Task,
-    warn_that,
+    DRAIN, EXECUTED, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Task, warn_that,
 };
 use crate::image::ImageIdentity;
 
@@ -58,66 +56,40 @@ pub struct Overtaken {
     pub by: String,
 }
 
-/// What registers once it may: its thread gets itself ready while the guards judge.
-#[derive(Debug)]
-pub struct Prepared {
-    registrar: Result<Registrar, Option<String>>,
-    /// Where it will.
-    access: Option<Access>,
-}
-
-impl Prepared {
-    pub fn new(registration: Registration, identity: &ImageIdentity) -> Self {
-        let access = registration.target.as_ref().ok().map(|(_, access)| access.clone());
-        Self { registrar: Registrar::new(registration, identity), access }
-    }
-
+impl Registrar {
     /// Starts registering. `None` where the worker runs unregistered: after one warning, or silently
     /// where neither WORKER_TYPE nor REDIS_URL asks for a registration.
-    pub fn start(self) -> Option<Registrar> {
-        self.access.iter().flat_map(Access::odd).for_each(|odd| warn!("{odd}"));
-        match self.registrar {
-            Ok(mut registrar) => {
-                registrar.order(&[START]);
-                Some(registrar)
-            }
-            Err(reason) => {
+    pub fn start(registration: Registration, identity: &ImageIdentity) -> Option<Self> {
+        let timeout = registration.timeout;
+        if let Ok((_, access)) = &registration.target {
+            access.odd().iter().for_each(|odd| warn!("{odd}"));
+        }
+        let started = Task::new(registration, identity).and_then(|task| {
+            let (worker_type, redis) = (task.worker_type.as_str().to_owned(), task.redis());
+            let key = String::from_utf8_lossy(&task.client.entry.version_key).into_owned();
+            let told = Arc::clone(&task.told);
+            let channel = task.start().map_err(|error| Some(format!("{error:#}")))?;
+            let first_attempt = FirstAttempt::Pending;
+            let (overtaken, is_gone) = (None, false);
+            Ok(Self {
+                worker_type,
+                redis,
+                key,
+                channel,
+                timeout,
+                first_attempt,
+                overtaken,
+                is_gone,
+                told,
+            })
+        });
+        started
+            .inspect_err(|reason| {
                 if let Some(reason) = reason {
                     warn!("Not registered in Redis: {reason}");
                 }
-                None
-            }
-        }
-    }
-}
-
-impl Registrar {
-    /// One that reaches nothing yet, or why there is none.
-    fn new(registration: Registration, identity: &ImageIdentity) -> Result<Self, Option<String>> {
-        let timeout = registration.timeout;
-        let task = Task::new(registration, identity)?;
-        let (worker_type, redis) = (task.worker_type.as_str().to_owned(), task.redis());
-        let key = String::from_utf8_lossy(&task.client.entry.version_key).into_owned();
-        let told = Arc::clone(&task.told);
-        let channel = task.spawn().map_err(|error| Some(format!("{error:#}")))?;
-        let first_attempt = FirstAttempt::Pending;
-        let (overtaken, is_gone) = (None, false);
-        Ok(Self {
-            worker_type,
-            redis,
-            key,
-            channel,
-            timeout,
-            first_attempt,
-            overtaken,
-            is_gone,
-            told,
-        })
-    }
-
-    /// The channel has room for more orders than there are.
-    fn order(&mut self, order: &[u8]) {
-        let _ = self.channel.write_all(order);
+            })
+            .ok()
     }
 
     /// A descriptor that is readable once the first attempt is over, whatever came of it.
@@ -198,12 +170,13 @@ impl Registrar {
 
     /// The worker has been executed: from now on its instance is one that readers find.
     pub fn executed(&mut self) {
-        self.order(&[EXECUTED]);
+        let _ = self.channel.write_all(&[EXECUTED]);
     }
 
     /// The worker was asked to stop: its instance says so until it has.
     pub fn drain(&mut self) {
-        self.order(&[DRAIN]);
+        // The channel has room for more orders than there are.
+        let _ = self.channel.write_all(&[DRAIN]);
     }
 
     /// The worker has ended: its instance leaves the registry.

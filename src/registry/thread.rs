@@ -9,24 +9,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::runtime::{Builder, Runtime};
 
 use super::standing::Standing;
-use super::task::{DRAIN, EXECUTED, FAILED, FIRST_PAUSE, MAX_PAUSE, Task, warn_that};
+use super::task::{DRAIN, EXECUTED, FAILED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
 use crate::system::signals::block_all;
 
-fn new_runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
 impl Task {
-    /// Makes the thread, and gives the supervisor's end of the channel. The thread gets itself ready, and
-    /// reaches nothing before `START` comes by that.
+    /// Starts the thread, and gives the supervisor's end of the channel.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn spawn(self) -> anyhow::Result<UnixStream> {
-        let (supervisors, registrars) =
+    pub fn start(self) -> anyhow::Result<UnixStream> {
+        let (mut supervisors, registrars) =
             UnixStream::pair().context("no channel to the registrar")?;
         let started = thread::Builder::new()
             .name(Standing::FIRST_NAME.into())
@@ -34,14 +28,13 @@ impl Task {
         // Making the first thread has unblocked some of the supervisor's.
         block_all();
         started.context("no thread for the registrar")?;
+        supervisors.write_all(&[START]).context("no channel to the registrar")?;
         Ok(supervisors)
     }
 
     fn run(self, mut channel: UnixStream) {
         block_all();
-        let mut ready = Some(new_runtime());
-        // Nothing outside hears of a run before the guards have passed, and before the supervisor has all its
-        // signals blocked again. Of one that is refused nothing comes but the channel's end.
+        // Nothing outside hears of this run before the supervisor has all its signals blocked again.
         if channel.read_exact(&mut [0]).is_err() {
             return;
         }
@@ -49,8 +42,7 @@ impl Task {
         // PID 1 nor fall silent. Nor must it where no descriptor is left for the runtime.
         let mut pause = FIRST_PAUSE;
         loop {
-            let runtime = ready.take().unwrap_or_else(new_runtime);
-            match catch_unwind(AssertUnwindSafe(|| self.serve_once(&runtime?, &channel))) {
+            match catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => self.tell_of(&error, &mut channel),
                 Err(_) => {
@@ -67,7 +59,8 @@ impl Task {
         }
     }
 
-    fn serve_once(&self, runtime: &Runtime, channel: &UnixStream) -> io::Result<()> {
+    fn serve_once(&self, channel: &UnixStream) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         channel.set_nonblocking(true)?;
         runtime.block_on(self.serve(channel))
     }
