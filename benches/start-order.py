@@ -76,7 +76,11 @@ def patterns(symbol):
 
     Rust's own library comes built, and with older compilers under other symbols: _ZN, names, a hash.
     """
-    yield ".text." + re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
+    name = re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
+    yield f".text.{name}"
+    # What the compiler takes for cold is not so at a start, which grows its first vectors.
+    if "finish_grow" in symbol or "grow_one" in symbol or "grow_amortized" in symbol:
+        yield f".text.unlikely.{name}"
     built = re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I]*)", symbol)
     if built and "Cs" not in built[1]:
         path = re.split(r"(?:Nt)?B[0-9A-Za-z]*_", built[1])
@@ -89,6 +93,9 @@ def main():
     symbols = called(binary, {}, "/bin/true")
     with redis() as url:
         symbols += called(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, "/bin/sleep", "1")
+    # What the child does before it executes the worker, of which valgrind loses sight then.
+    in_child = re.compile("_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback")
+    symbols += sorted(symbol for symbol in functions if in_child.search(symbol))
     sections = [one for symbol in dict.fromkeys(symbols) if symbol in functions for one in patterns(symbol)]
     lines = [f"        *({one})\n" for one in dict.fromkeys(sections)]
     OUTPUT.write_text(HEAD + "".join(lines) + TAIL)

@@ -27,6 +27,7 @@ use super::standing::Standing;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
 use crate::log::causes;
+use crate::system::memory::let_code_go;
 
 /// What an attempt in the background may take: it holds up nothing.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(5);
@@ -211,6 +212,7 @@ impl Task {
                 }
                 Standing::Registered | Standing::Lost => self.client.renew(BACKGROUND_LIMIT).await,
             };
+            let_code_go();
             pause = if attempt.is_ok() { first_pause } else { (pause * 2).min(max_pause) };
             let before = mem::replace(standing, self.became(*standing, attempt));
             if *standing != before {

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use super::companion::Watch;
 use super::descendants;
 use super::sighting::{Image, look_at};
+use crate::system::memory::let_code_go;
 
 /// Between two looks at first. A runner takes more than twice this from its first process to the first
 /// line that it compiles.
@@ -53,6 +54,10 @@ impl Looks {
         }
         let is_condemned = self.look(watch);
         self.next = next_look(self.start.elapsed(), self.duration).map(|after| self.start + after);
+        if self.next.is_none() {
+            // From now on nothing but signals.
+            let_code_go();
+        }
         is_condemned
     }
 
