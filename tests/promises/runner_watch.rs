@@ -574,3 +574,28 @@ fn a_signal_reaches_the_worker_while_it_is_watched() {
     running.expect_line("15 from 1");
     assert_eq!(running.end().code, 0);
 }
+
+/// The pages of its code, which a start has touched, and what is executed next brings back.
+fn lets_go_of_its_code_after(watch: &str) -> Result<(), String> {
+    let shim = Shim::run(["echo"]).production(SHA).options(["--runner-watch", watch]);
+    let mut running = shim.spawn();
+    running.try_line()?;
+    let pid = running.try_pid()?;
+    let resident = || {
+        let field = status_field(pid, "RssFile")?;
+        field.split_whitespace().next()?.parse::<u32>().ok()
+    };
+    let before = resident().ok_or("no RssFile")?;
+    within(Duration::from_secs(5), "less of it in memory", || {
+        resident().filter(|now| *now < before / 2)
+    })?;
+    running.try_signal(SIGTERM)?;
+    let line = running.try_line()?;
+    holds(line.starts_with("15 "), || format!("{line:?} after a SIGTERM"))
+}
+
+#[test]
+fn when_the_watch_is_over_the_shim_lets_go_of_its_code_and_works_on() {
+    assert_eq!(lets_go_of_its_code_after("300ms"), Ok(()));
+    found_out(lets_go_of_its_code_after("1h"), "less of it in memory");
+}
