@@ -62,11 +62,12 @@ fn main() -> ExitCode {
     }
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let programs = Programs::build();
-    // Until it is on the disk, a file that was just built counts as its process's own dirty memory.
+    let shims = Shims::installed(&programs);
+    // Until it is on the disk, a file that was just written counts as its process's own dirty memory.
     nix::unistd::sync();
     let setting = Setting {
         lengths: if is_quick { QUICK } else { FULL },
-        shims: Shims::installed(&programs),
+        shims,
         redis: RedisServer::start(),
         programs,
     };

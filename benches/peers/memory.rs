@@ -1,5 +1,6 @@
 //! What a shim holds in memory while its worker runs.
 
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,17 +24,22 @@ pub fn measure(setting: &Setting, report: &mut Report) {
     for _ in 0..setting.lengths.memory_rounds {
         let start = Instant::now();
         let task = [&setting.programs.bench[..], "worker", WAIT];
+        let started = |name, mut command: Command| {
+            // It is over for almost all of a worker's life.
+            command.env("VERSION_GUARD_RUNNER_WATCH", "500ms");
+            Supervised::start(name, &mut command)
+        };
         let mut all: Vec<(usize, Supervised)> = setting
             .shims
             .processes()
-            .map(|shim| (0, Supervised::start(shim.name, &mut shim.command(&task))))
+            .map(|shim| (0, started(shim.name, shim.command(&task))))
             .collect();
         if let Some(redis) = &setting.redis {
             redis.forget_all();
             let ours = setting.shims.ours();
             let mut command = ours.command(&task);
             registered(&mut command, &redis.url());
-            all.push((1, Supervised::start(ours.name, &mut command)));
+            all.push((1, started(ours.name, command)));
             redis.wait_for_registration();
         }
         sleep(AGE.saturating_sub(start.elapsed()));

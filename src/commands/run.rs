@@ -1,5 +1,6 @@
 //! `run`: the whole program, in the order in which the README tells it.
 
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::thread::sleep;
@@ -56,6 +57,8 @@ pub fn run(options: cli::Run, environment: Environment) -> anyhow::Result<Exit> 
         Err(exit) => roll_back(registrar, exit),
     };
     supervisor.outlast_descendants();
+    // The kernel closes what is open, sooner than one by one.
+    mem::forget(supervisor);
     Ok(exit)
 }
 

@@ -107,7 +107,7 @@ impl Seal {
     /// unknown identity, never as no seal.
     pub fn read() -> Result<Option<Self>, SealError> {
         // Nonblocking, so that a FIFO in its place does not hold up the start for ever.
-        let file = match open(PATH, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+        let mut file = match open(PATH, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
             Ok(file) => File::from(file),
             Err(Errno::ENOENT) if !is_behind_a_link(PATH) => return Ok(None),
             Err(errno) => return Err(SealError::Read(errno.into())),
@@ -119,12 +119,11 @@ impl Seal {
         must_be_roots(PATH, &metadata).map_err(SealError::NotRoots)?;
         let folder = fs::metadata(FOLDER).map_err(SealError::Read)?;
         must_be_roots(FOLDER, &folder).map_err(SealError::NotRoots)?;
-        // Room for a usual one, or it would be read in ever larger pieces.
-        let mut bytes = Vec::with_capacity(4096);
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(SealError::Read)?;
-        if bytes.len() as u64 > MAX_BYTES {
+        if metadata.len() > MAX_BYTES {
             return Err(SealError::TooLong);
         }
+        let mut bytes = vec![0; usize::try_from(metadata.len()).unwrap_or_default()];
+        file.read_exact(&mut bytes).map_err(SealError::Read)?;
         Self::parse(&bytes).map(Some)
     }
 

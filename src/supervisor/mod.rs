@@ -166,7 +166,7 @@ impl Supervisor {
         // SAFETY: whatever the shim opens closes on exec.
         #[allow(unsafe_code)]
         unsafe {
-            descriptors::close_inherited();
+            descriptors::close_inherited(self.signals.descriptor());
         }
         log::let_signals_interrupt();
         let end = self.until_ended(worker, companion, watch);

@@ -8,7 +8,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
 use super::signal::Signal;
-use crate::system::signals::{AllBlocked, block_all, descriptor, take};
+use crate::system::signals::{AllBlocked, all_blocked_since_entry, descriptor, take};
 
 /// The signals that wait. All are blocked from the shim's first instruction on and read from here:
 /// none can interrupt, none is lost but what the kernel itself merges, and real-time ones stay in
@@ -45,13 +45,18 @@ impl Signals {
     /// # Errors
     /// The kernel's, when it grants no descriptor for them.
     pub fn since_entry() -> nix::Result<Self> {
-        let blocked = block_all();
+        let blocked = all_blocked_since_entry();
         Ok(Self { fd: descriptor(&blocked)?, blocked, own_pid: Pid::this() })
     }
 
     /// Whether they are those of PID 1.
     pub fn is_of_pid_1(&self) -> bool {
         self.own_pid == Pid::from_raw(1)
+    }
+
+    /// What they are read from.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// That none of them can interrupt the thread that reads them.

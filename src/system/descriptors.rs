@@ -24,14 +24,16 @@ pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd>
 /// Closes every inherited descriptor but the standard streams: the worker has its own by now, and
 /// with a copy left here, the reader of a pipe would not see that the worker has closed it.
 ///
-/// What came through an exec does not close on exec; what the shim opens does, at any moment.
+/// What came through an exec does not close on exec; what the shim opens does, at any moment. One that it is
+/// known to have opened need not be asked.
 ///
 /// # Safety
 /// Nothing in the program may use a descriptor that does not close on exec, other than 0 to 2.
-pub unsafe fn close_inherited() {
+pub unsafe fn close_inherited(own: BorrowedFd) {
+    let is_inherited = |fd: &c_int| *fd > 2 && *fd != own.as_raw_fd();
     // In a root without /proc the default limit of open files has to do; getrlimit(2).
     let open = open_descriptors().unwrap_or_else(|| (3..1024).collect());
-    for fd in open.into_iter().filter(|fd| *fd > 2) {
+    for fd in open.into_iter().filter(is_inherited) {
         // SAFETY: as this function's own.
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) == 0 {

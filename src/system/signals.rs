@@ -74,6 +74,11 @@ pub fn let_signals_end_it() {
 #[derive(Debug)]
 pub struct AllBlocked(PhantomData<*const ()>);
 
+/// What holds for the main thread since the shim's first instruction, until libc unblocks its own.
+pub fn all_blocked_since_entry() -> AllBlocked {
+    AllBlocked(PhantomData)
+}
+
 /// Blocks every signal in the calling thread, once more after libc has unblocked its own (two of 32
 /// to 34): for the main thread when it handles its first signal or makes its first thread, for a new
 /// thread in any case (sigaction and pthread_create of glibc and musl).
