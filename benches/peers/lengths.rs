@@ -16,6 +16,8 @@ pub struct Lengths {
     pub reaping_rounds: usize,
     /// Processes of each shim whose memory is read.
     pub memory_rounds: usize,
+    /// So long after the start it is read. The second look takes 15 s, a moment of a worker's life.
+    pub memory_age: Duration,
     pub idle: Duration,
 }
 
@@ -26,6 +28,7 @@ pub const FULL: Lengths = Lengths {
     signal_blocks: 40,
     reaping_rounds: 40,
     memory_rounds: 5,
+    memory_age: Duration::from_secs(16),
     idle: Duration::from_secs(30),
 };
 
@@ -36,5 +39,6 @@ pub const QUICK: Lengths = Lengths {
     signal_blocks: 6,
     reaping_rounds: 4,
     memory_rounds: 1,
+    memory_age: Duration::from_secs(1),
     idle: Duration::from_secs(3),
 };

@@ -1,8 +1,7 @@
 //! What a shim holds in memory while its worker runs.
 
-use std::process::Command;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Setting;
 use crate::figures::{Cells, Figure, Report};
@@ -10,9 +9,6 @@ use crate::proc::memory;
 use crate::shims::registered;
 use crate::supervised::Supervised;
 use crate::worker::WAIT;
-
-/// So long after the start it is read.
-const AGE: Duration = Duration::from_secs(1);
 
 const LINES: [(&str, [&str; 2]); 2] = [
     ("Rss", ["memory, KiB", "memory, KiB, registered"]),
@@ -24,25 +20,20 @@ pub fn measure(setting: &Setting, report: &mut Report) {
     for _ in 0..setting.lengths.memory_rounds {
         let start = Instant::now();
         let task = [&setting.programs.bench[..], "worker", WAIT];
-        let started = |name, mut command: Command| {
-            // It is over for almost all of a worker's life.
-            command.env("VERSION_GUARD_RUNNER_WATCH", "500ms");
-            Supervised::start(name, &mut command)
-        };
         let mut all: Vec<(usize, Supervised)> = setting
             .shims
             .processes()
-            .map(|shim| (0, started(shim.name, shim.command(&task))))
+            .map(|shim| (0, Supervised::start(shim.name, &mut shim.command(&task))))
             .collect();
         if let Some(redis) = &setting.redis {
             redis.forget_all();
             let ours = setting.shims.ours();
             let mut command = ours.command(&task);
             registered(&mut command, &redis.url());
-            all.push((1, started(ours.name, command)));
+            all.push((1, Supervised::start(ours.name, &mut command)));
             redis.wait_for_registration();
         }
-        sleep(AGE.saturating_sub(start.elapsed()));
+        sleep(setting.lengths.memory_age.saturating_sub(start.elapsed()));
         for (is_registered, shim) in &all {
             for ((line, _), cells) in LINES.iter().zip(&mut cells) {
                 let kibibytes = f64::from(memory(shim.pid(), line));
