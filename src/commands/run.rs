@@ -24,6 +24,7 @@ use crate::supervisor::{
     Companion, NoWorker, Signals, SpawnError, Supervisor, Worker, WorkerCommand,
 };
 use crate::system::environment::Environment;
+use crate::system::signals::block_all;
 
 /// The seven steps.
 ///
@@ -77,7 +78,12 @@ fn pass_guards(config: &Config, supervisor: &mut Supervisor) -> Result<Verdict, 
 
 /// What differs from the sealed code. However much there is to read, a signal ends the run at once.
 fn inspect_code(code: &SealedCode, supervisor: &mut Supervisor) -> Result<Inspection, Exit> {
-    let Some(inspector) = Inspector::start(code.clone()) else { return Ok(inspect(code)) };
+    let Some(inspector) = Inspector::start(code.clone()) else {
+        let inspection = inspect(code);
+        // Making its threads has unblocked some.
+        block_all();
+        return Ok(inspection);
+    };
     supervisor.wait_for(inspector.done(), None);
     match supervisor.interrupted_by() {
         Some(signal) => Err(Exit::Interrupted(signal.number())),

@@ -10,9 +10,6 @@ use super::expectation::{ALL_TYPES, Published};
 use super::timestamp::rfc3339;
 use crate::escape::Escape;
 
-/// What the registrar reports where the worker is to be stopped, since it is not what is published.
-pub const DRIFTED: u8 = b'o';
-
 /// What was last said, and what follows from it.
 #[derive(Debug)]
 pub struct DriftWatch {
@@ -103,11 +100,4 @@ impl DriftWatch {
         self.newest.set(if is_for_all { [own, at] } else { [at, all] });
         published.at < newest
     }
-}
-
-/// What is published, in a report of three lines. All of it is escaped, and so has no line end in it.
-pub fn drift_report(published: &Published) -> Vec<u8> {
-    let (git_sha, by) = (published.git_sha.as_str(), published.by.as_str());
-    let lines = format!("{git_sha}\n{}\n{by}", rfc3339(published.at));
-    [&[DRIFTED], lines.as_bytes()].concat()
 }

@@ -10,11 +10,9 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::departure::WorkerEnd;
-use super::drift_watch::DRIFTED;
 use super::registration::Registration;
-use super::task::{
-    DRAIN, EXECUTED, EXITED, FAILED, KILLED, LEAVE_LIMIT, REGISTERED, ROLL_BACK, Task, warn_that,
-};
+use super::report::{Overtaken, Report};
+use super::task::{DRAIN, EXECUTED, EXITED, KILLED, LEAVE_LIMIT, ROLL_BACK, Task, warn_that};
 use crate::image::ImageIdentity;
 
 /// The same where the first attempt is not over and a signal has ended the run: not to be noticed.
@@ -45,15 +43,6 @@ enum FirstAttempt {
     Registered,
     /// Why not.
     Failed(String),
-}
-
-/// What is published, and not what the worker runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overtaken {
-    pub git_sha: String,
-    /// As RFC 3339, by Redis's clock.
-    pub at: String,
-    pub by: String,
 }
 
 impl Registrar {
@@ -122,21 +111,16 @@ impl Registrar {
         let read = self.channel.set_nonblocking(true).and_then(|()| self.channel.read(&mut report));
         let _ = self.channel.set_nonblocking(false);
         self.is_gone = matches!(read, Ok(0));
-        match report.get(..read.unwrap_or(0)).and_then(<[u8]>::split_first) {
-            Some((&DRIFTED, what)) => {
-                let what = String::from_utf8_lossy(what);
-                let mut lines = what.lines().map(str::to_owned);
-                let mut next = || lines.next().unwrap_or_default();
-                self.overtaken = Some(Overtaken { git_sha: next(), at: next(), by: next() });
-                // The registration itself has got through.
-                self.first_attempt = FirstAttempt::Registered;
-            }
-            Some((&REGISTERED, _)) => self.first_attempt = FirstAttempt::Registered,
-            Some((&FAILED, why)) => {
-                self.first_attempt =
-                    FirstAttempt::Failed(String::from_utf8_lossy(why).into_owned());
-            }
-            _ => {}
+        for report in Report::all_in(report.get(..read.unwrap_or(0)).unwrap_or_default()) {
+            self.first_attempt = match report {
+                Report::Failed(why) => FirstAttempt::Failed(why),
+                Report::Registered => FirstAttempt::Registered,
+                Report::Overtaken(overtaken) => {
+                    self.overtaken = Some(overtaken);
+                    // The registration itself has got through.
+                    FirstAttempt::Registered
+                }
+            };
         }
     }
 

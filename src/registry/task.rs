@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -18,11 +18,11 @@ use tracing::{info, warn};
 use super::client::{Client, Renewal};
 use super::connection::ConnectionError;
 use super::departure::WorkerEnd;
-use super::drift_watch::{DriftWatch, drift_report};
-use super::expectation::Published;
+use super::drift_watch::DriftWatch;
 use super::key::WorkerType;
 use super::record::{Entry, InstanceId, Record};
 use super::registration::Registration;
+use super::report::{Overtaken, Report};
 use super::standing::Standing;
 use crate::escape::Escape;
 use crate::image::ImageIdentity;
@@ -45,9 +45,6 @@ pub const EXECUTED: u8 = b'w';
 /// Each with the exit code or the signal behind it.
 pub const EXITED: u8 = b'e';
 pub const KILLED: u8 = b'k';
-/// What the registrar reports: that the first attempt is over, and what came of it.
-pub const REGISTERED: u8 = b'r';
-pub const FAILED: u8 = b'f';
 
 /// What the thread works with.
 pub struct Task {
@@ -149,16 +146,15 @@ impl Task {
     /// The first attempt. The supervisor tells of it, unless it could not wait for its end.
     async fn register_first(&self, reports: &UnixStream) -> Standing {
         // Whether the supervisor hears it.
-        let report = |report: &[u8]| {
-            send(reports, report);
+        let report = |report: Report| {
+            report.send(reports);
             !self.told.swap(true, Ordering::AcqRel)
         };
         let heard = Cell::new(None);
         let acknowledged = async || {
             if heard.get().is_none() {
-                let registered =
-                    self.overtaken().map_or_else(|| vec![REGISTERED], |by| drift_report(&by));
-                heard.set(Some(report(&registered)));
+                let by = self.overtaken();
+                heard.set(Some(report(by.map_or(Report::Registered, Report::Overtaken))));
             }
         };
         // Nobody waits for one without time: it is like any other in the background.
@@ -178,9 +174,7 @@ impl Task {
             (Some(true), Ok(_)) => Standing::Registered,
             (Some(true), first) => self.became(Standing::Registered, first),
             (None, Err(error)) => {
-                // No longer than the supervisor reads at once.
-                let why = [&[FAILED], causes(&error).as_bytes()].concat();
-                if !report(why.get(..4096).unwrap_or(&why)) {
+                if !report(Report::Failed(causes(&error))) {
                     return self.became(Standing::Unregistered, Err(error));
                 }
                 self.has_failed.set(true);
@@ -223,15 +217,17 @@ impl Task {
                 && !has_reported
             {
                 has_reported = true;
-                send(reports, &drift_report(&overdue));
+                Report::Overtaken(overdue).send(reports);
             }
         }
     }
 
     /// What the worker is to be stopped for, by what was last read.
-    fn overtaken(&self) -> Option<Published> {
+    fn overtaken(&self) -> Option<Overtaken> {
         let (drift, now) = self.client.take_drift()?;
-        self.drift.hear(self.worker_type.as_str(), &self.client.entry.record.git_sha, drift, now)
+        let own = &self.client.entry.record.git_sha;
+        let published = self.drift.hear(self.worker_type.as_str(), own, drift, now)?;
+        Some(Overtaken::from(&published))
     }
 
     /// The standing after an attempt. A change of it is worth a line, an attempt is not.
@@ -277,11 +273,6 @@ impl Task {
     pub fn redis(&self) -> String {
         self.client.redis()
     }
-}
-
-/// Reports: the channel has room for all there are.
-fn send(mut reports: &UnixStream, report: &[u8]) {
-    let _ = reports.write_all(report);
 }
 
 /// Warns that a registration is missing or lost, and why.

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::report::Report;
 use super::standing::Standing;
-use super::task::{DRAIN, EXECUTED, FAILED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
+use super::task::{DRAIN, EXECUTED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
 use crate::system::signals::block_all;
 
 impl Task {
@@ -47,7 +48,10 @@ impl Task {
                 Ok(Err(error)) => self.tell_of(&error, &mut channel),
                 Err(_) => {
                     // The first attempt is over, whatever came of it.
-                    self.told.store(true, Ordering::Release);
+                    if !self.told.load(Ordering::Acquire) {
+                        Report::Failed("by a fault of version-guard's own".into()).send(&channel);
+                        self.told.store(true, Ordering::Release);
+                    }
                     self.has_failed.set(true);
                 }
             }
@@ -71,7 +75,7 @@ impl Task {
             return;
         }
         let why = error.to_string();
-        let _ = channel.write_all(&[&[FAILED], why.as_bytes()].concat());
+        Report::Failed(why.clone()).send(channel);
         if self.told.swap(true, Ordering::AcqRel) {
             warn_that("is not registered", self.worker_type.as_str(), &self.redis(), &why);
         }

@@ -18,7 +18,13 @@ const FOLDER: &CStr = c"/proc/self/fd";
 /// # Errors
 /// The kernel's.
 pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> nix::Result<OwnedFd> {
-    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+    loop {
+        match openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty()) {
+            // Where storage is waited for.
+            Err(Errno::EINTR) => {}
+            opened => return opened,
+        }
+    }
 }
 
 /// Closes every inherited descriptor but the standard streams: the worker has its own by now, and

@@ -596,6 +596,6 @@ fn lets_go_of_its_code_after(watch: &str) -> Result<(), String> {
 
 #[test]
 fn when_the_watch_is_over_the_shim_lets_go_of_its_code_and_works_on() {
-    assert_eq!(lets_go_of_its_code_after("300ms"), Ok(()));
+    assert_eq!(lets_go_of_its_code_after("2s"), Ok(()));
     found_out(lets_go_of_its_code_after("1h"), "less of it in memory");
 }

@@ -78,7 +78,7 @@ impl Files {
         self.once(path, Part::Head)
     }
 
-    /// What the kernel tells a program by: its first line, with a NUL byte at the end of what is no text.
+    /// What the kernel tells a program by: a script's first line, and a NUL byte at the end of what is no text.
     pub fn beginning(&mut self, path: &Path) -> Option<Rc<str>> {
         self.once(path, Part::Beginning)
     }
@@ -218,10 +218,10 @@ impl Files {
     }
 }
 
-/// Where the first line ends, or what is no text begins.
+/// Where the first line of a script ends, or what is no text begins.
 fn end_of_first_line(bytes: &[u8]) -> usize {
-    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\0'));
-    end.map_or(bytes.len(), |end| end + 1)
+    let last = if bytes.starts_with(b"#!") { b'\n' } else { b'\0' };
+    bytes.iter().position(|byte| *byte == last).map_or(bytes.len(), |end| end + 1)
 }
 
 /// Where a path leads: the kernel's own word, for which libc's realpath(3) would ask about each part.
