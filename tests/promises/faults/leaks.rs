@@ -30,7 +30,7 @@ struct Holdings {
     descriptors: usize,
     threads: String,
     zombies: usize,
-    /// In kB.
+    /// Of its own, in kB: pages of its code come and go.
     memory: u64,
 }
 
@@ -44,7 +44,7 @@ impl Holdings {
             descriptors,
             threads: field("Threads"),
             zombies: children(pid).iter().filter(|child| is_zombie(child)).count(),
-            memory: field("VmRSS").trim_end_matches(" kB").parse().expect("a size"),
+            memory: field("RssAnon").trim_end_matches(" kB").parse().expect("a size"),
         }
     }
 

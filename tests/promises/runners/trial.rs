@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -156,10 +156,12 @@ impl Place {
             None => link_packages(&place.app.join("node_modules")),
         }
         for (name, content) in &row.files.contents {
-            let path = place.path(name);
-            fs::write(&path, place.filled(content)).expect("a file");
+            let (path, text) = (place.path(name), place.filled(content));
             if content.starts_with("#!") {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
+                let script = folder.file("script", text);
+                folder.program(path.to_str().expect("a path"), &script, "755");
+            } else {
+                fs::write(path, text).expect("a file");
             }
         }
         for (name, target) in &row.files.links {
