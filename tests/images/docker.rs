@@ -372,6 +372,15 @@ impl Container {
         docker(["inspect", "-f", &format!("{{{{{field}}}}}"), &self.id])
     }
 
+    /// Waits, while it runs, until its probe says this of it: `healthy` or `unhealthy`.
+    pub fn becomes(&self, health: &str) {
+        eventually(health, || {
+            let now = self.inspect(".State.Health.Status");
+            assert_eq!(self.inspect(".State.Running"), "true", "{}", self.logs());
+            (now == health).then_some(())
+        });
+    }
+
     pub fn exec<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         output(program("docker").args(["exec", &self.id]).args(arguments))
     }

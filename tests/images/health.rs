@@ -16,14 +16,6 @@ const PROBED: [&str; 3] = ["--health-interval=1s", "--health-timeout=10s", "--he
 /// What compose calls the image.
 const WORKER: &str = "version-guard-tests/health-compose";
 
-fn becomes(container: &Container, status: &str) {
-    eventually(status, || {
-        let now = container.inspect(".State.Health.Status");
-        assert_eq!(container.inspect(".State.Running"), "true", "{}", container.logs());
-        (now == status).then_some(())
-    });
-}
-
 /// What the last probe wrote.
 fn said(container: &Container) -> String {
     container.inspect("range .State.Health.Log}}{{.Output}}{{end")
@@ -43,20 +35,20 @@ fn shell_image() -> String {
 fn a_worker_is_healthy_until_it_is_stopped_and_again_when_it_goes_on() {
     let arguments = PROBED.map(str::to_owned).into_iter();
     let container = Container::start(arguments.chain([shell_image(), "./worker.sh".into()]));
-    becomes(&container, "healthy");
+    container.becomes("healthy");
     let signal = |signal: &str| {
         let kill = format!("kill -{signal} {}", worker_of(&container));
         container.exec(["sh", "-c", &kill]);
     };
     signal("STOP");
-    becomes(&container, "unhealthy");
+    container.becomes("unhealthy");
     assert!(
         said(&container).contains("is stopped, by a signal or a debugger"),
         "{}",
         said(&container)
     );
     signal("CONT");
-    becomes(&container, "healthy");
+    container.becomes("healthy");
 }
 
 /// Nothing but the shim and a worker: no shell, no libc, no writable file, no capability, no network.
@@ -79,7 +71,7 @@ fn an_image_from_scratch_is_probed_as_any_user_without_anything() {
         "--network=none",
         &image,
     ]);
-    becomes(&container, "healthy");
+    container.becomes("healthy");
     // Another user than the shim's, and nobody's.
     let probe = program("docker")
         .args(["exec", "--user", "65534:65534", &container.id, "/version-guard", "health"])
@@ -88,7 +80,7 @@ fn an_image_from_scratch_is_probed_as_any_user_without_anything() {
     assert!(probe.status.success(), "{probe:?}");
     // To PID 1, which nobody inside could stop.
     container.kill("STOP");
-    becomes(&container, "unhealthy");
+    container.becomes("unhealthy");
     assert!(said(&container).contains("The shim (process 1) is stopped"), "{}", said(&container));
 }
 
@@ -100,12 +92,12 @@ fn under_an_engines_init_and_beside_another_container_each_probe_finds_its_own()
         Container::start(arguments)
     };
     let first = start(&["--init"]);
-    becomes(&first, "healthy");
+    first.becomes("healthy");
     assert_eq!(first.exec(["cat", "/proc/1/comm"]), "docker-init");
     let shared = format!("--pid=container:{}", first.id);
     let network = format!("--network=container:{}", first.id);
     let second = start(&[&shared, &network]);
-    becomes(&second, "healthy");
+    second.becomes("healthy");
     // Each sees both shims; only one worker is stopped.
     // What ends while it looks has no name any more.
     let stop = "for stat in /proc/[0-9]*/comm; do
@@ -114,7 +106,7 @@ fn under_an_engines_init_and_beside_another_container_each_probe_finds_its_own()
         if cmp -s ${stat%comm}cgroup /proc/self/cgroup; then kill -STOP ${name##*:}; fi
         done";
     second.exec(["sh", "-c", stop]);
-    becomes(&second, "unhealthy");
+    second.becomes("unhealthy");
     assert_eq!(first.inspect(".State.Health.Status"), "healthy", "{}", said(&first));
 }
 

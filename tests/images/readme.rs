@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::docker::{
-    Checkout, Container, OTHER, SHA, Said, WORKER, build, buildkit, docker, eventually,
-    guard_image, name, new_folder, once, output, program, repository, run, shell_worker,
+    Checkout, Container, OTHER, SHA, Said, WORKER, build, buildkit, docker, guard_image, name,
+    new_folder, once, output, program, repository, run, shell_worker,
 };
 
 pub fn text(file: &str) -> String {
@@ -255,12 +255,9 @@ fn the_instructions_in_its_sentences_do_what_it_says() {
     let image = format!("{worker}-probe");
     build(&image, &format!("FROM {worker}\n{probe}\nCMD [\"./worker.sh\"]\n"), &context);
     let probed = Container::start(["--health-interval=1s", "--health-retries=1", &image]);
-    let becomes = |health: &str| {
-        eventually(health, || (probed.inspect(".State.Health.Status") == health).then_some(()));
-    };
-    becomes("healthy");
+    probed.becomes("healthy");
     docker(["exec", "--user=0", &probed.id, "sh", "-c", "echo >>/app/worker.sh"]);
-    becomes("unhealthy");
+    probed.becomes("unhealthy");
     let script = context.path().join("init");
     fs::write(&script, "#!/bin/sh\necho \"$$ starts $*\"\n").expect("an init");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");

@@ -289,8 +289,7 @@ const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 const OF_REDIS: &str = "-subj /CN=redis -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
 
 fn openssl(folder: &Folder, line: &str) {
-    let words: Vec<&str> = ["openssl"].into_iter().chain(line.split(' ')).collect();
-    net::run(&folder.path(""), &words);
+    net::openssl(&folder.path(""), line);
 }
 
 /// A redis-server that speaks TLS only, and the authority that vouches for it.

@@ -66,7 +66,7 @@ pub const ON_THE_DEPLOYMENT: [(&str, &str); 24] = [
     ("docker compose up -d --force-recreate --no-deps SERVICE", ""),
 ];
 
-/// By other tests: each with the file where it is run, and what shows it there.
+/// By other tests, and by hand what takes a build of its own: each with a file, and what shows it there.
 const ELSEWHERE: [(&str, &str, &str); 17] = [
     ("docker/demo.sh", "tests/run.sh", "if docker/demo.sh; then"),
     ("tests/fuzz.sh", "tests/run.sh", "tests/fuzz.sh --all 30"),

@@ -209,3 +209,9 @@ pub fn run(directory: &Path, line: &[&str]) {
         Command::new(line[0]).args(&line[1..]).current_dir(directory).output().expect("a program");
     assert!(output.status.success(), "{line:?}: {output:?}");
 }
+
+/// openssl(1) there, with these arguments, of which none has a blank in it.
+pub fn openssl(directory: &Path, arguments: &str) {
+    let words: Vec<&str> = ["openssl"].into_iter().chain(arguments.split(' ')).collect();
+    run(directory, &words);
+}

@@ -71,8 +71,7 @@ impl Authority {
     }
 
     fn openssl(&self, line: &str) {
-        let words: Vec<&str> = ["openssl"].into_iter().chain(line.split(' ')).collect();
-        net::run(&self.folder.path(""), &words);
+        net::openssl(&self.folder.path(""), line);
     }
 }
 
