@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes .cargo/start.ld, which puts the functions of a start side by side in the binary.
+"""Writes .cargo/start.ld, which puts the functions and constants of a start side by side in the binary.
 
-    benches/start-order.py BINARY
+    benches/start-order.py BINARY MAP [BINARY MAP ...]
 
-BINARY is a release build with its symbols (CARGO_PROFILE_RELEASE_STRIP=none), of musl or of glibc. What it
-calls at a start, sealed and unregistered, then registered, is what valgrind sees. It needs root, for a seal
-in a mount namespace. The kernel maps a program by pages: of functions that are spread all over it, a start
-would touch three times as many.
+BINARY is a release build, of musl or of glibc, and MAP what its linker wrote of it
+(cargo rustc --release -- -C link-arg=-Wl,-Map=MAP). What it executes and reads at a start, sealed or not
+and unregistered, then registered, is what valgrind sees. It needs root, for a seal in a mount namespace. The
+kernel maps a program by windows of 16 pages: of functions that are spread all over it, a start would touch
+ten times as many.
 
-Symbols have hashes in them that differ from one compiler to the next, for which any will do. What matches
-no function is without effect.
+Symbols have hashes and numbers in them that differ from one compiler to the next, for which any will do.
+What matches nothing is without effect. Constants without a name stay where they are.
 """
 
 import re
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from bisect import bisect
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,15 +26,24 @@ SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "NODE_ENV": "production", "GIT_SHA": SHA, "EXPECTED_GIT_SHA": SHA}
 OUTPUT = Path(__file__).resolve().parent.parent / ".cargo" / "start.ld"
 HEAD = """\
-/* The functions of a start, side by side: written by benches/start-order.py. */
-SECTIONS {
-    .text.start : {
+/* The functions and constants of a start, side by side: written by benches/start-order.py. */
 """
-TAIL = """\
-    }
-}
-INSERT BEFORE .text;
+SECTION = """\
+SECTIONS {{
+    {kind}.start : {{
+{lines}    }}
+}}
+INSERT BEFORE {kind};
 """
+KINDS = [".text", ".rodata"]
+# Each with its options, and where in its output an address stands. Below the second the shim is so slow that
+# the guards' time for reading a command is over early: it would not see all that is executed.
+TOOLS = [
+    (["callgrind", "--dump-instr=yes", "--compress-pos=no", "--callgrind-out-file={output}"], r"^0x([0-9a-f]+) "),
+    (["lackey", "--trace-mem=yes", "--log-file={output}"], r"^ [LM] ([0-9a-f]+),"),
+]
+# What the child does before it executes the worker, of which valgrind loses sight then.
+IN_CHILD = re.compile("_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback")
 
 
 @contextmanager
@@ -50,56 +61,86 @@ def redis():
         server.terminate()
 
 
-def called(binary, more, *worker):
-    """The symbols of all functions that a run with these variables calls, in the order in which they are seen."""
+def touched(binary, more, *worker, is_sealed=True):
+    """The addresses that a run with these variables executes and reads."""
+    addresses = []
     with tempfile.TemporaryDirectory() as folder:
-        profile = Path(folder, "profile")
         seal = Path(folder, "etc", "version-guard", "image.json")
         seal.parent.mkdir(parents=True)
-        seal.write_text(f'{{"gitSha": "{SHA}", "buildDate": "2026-01-08T12:00:00Z"}}\n')
-        sealed = ["unshare", "--mount", "sh", "-c", f'mount --bind {folder}/etc /etc && exec "$@"', "sh"]
-        valgrind = ["valgrind", "--tool=callgrind", "--demangle=no", f"--callgrind-out-file={profile}"]
-        command = [*sealed, *valgrind, binary, "run", "--", *worker]
-        subprocess.run(command, env=ENVIRONMENT | more, check=True, capture_output=True)
-        names = re.findall(r"^c?fn=\(\d+\) (\S+)", profile.read_text(), re.MULTILINE)
-    return [name.split("'")[0] for name in names]
+        if is_sealed:
+            seal.write_text(f'{{"gitSha": "{SHA}", "buildDate": "2026-01-08T12:00:00Z"}}\n')
+        mounted = ["unshare", "--mount", "sh", "-c", f'mount --bind {folder}/etc /etc && exec "$@"', "sh"]
+        output = Path(folder, "output")
+        for (name, *options), address in TOOLS:
+            tool = ["valgrind", f"--tool={name}", *(option.format(output=output) for option in options)]
+            command = [*mounted, *tool, binary, "run", "--", *worker]
+            # With a descriptor to inherit, as some runtimes leave one.
+            with output.open("w") as inherited:
+                how = {"pass_fds": [inherited.fileno()], "check": True, "capture_output": True}
+                subprocess.run(command, env=ENVIRONMENT | more, **how)
+            addresses += re.findall(address, output.read_text(), re.MULTILINE)
+    return [int(address, 16) for address in addresses]
 
 
-def defined(binary):
-    """The symbols of all functions in the binary."""
-    symbols = subprocess.run(["nm", "--defined-only", binary], check=True, capture_output=True, text=True)
-    return {line.split()[2] for line in symbols.stdout.splitlines() if line.split()[1] in "tTwW"}
+def placed(link_map):
+    """The sections that the linker has placed, by address: name, and file it came from."""
+    text = Path(link_map).read_text()
+    found = re.findall(r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", text, re.MULTILINE)
+    return sorted((int(start, 16), name, file) for name, start, size, file in found if int(size, 16))
 
 
-def patterns(symbol):
-    """Patterns for the function's section, in which any hash does.
+def at_start(binary, link_map):
+    """The sections of what a start touches."""
+    sections = placed(link_map)
+    starts = [start for start, *_ in sections]
+    worker = ["/bin/sleep", "1"]
+    plain = touched(binary, {}, *worker) + touched(binary, {}, *worker, is_sealed=False)
+    in_child = [start for start, name, _ in sections if IN_CHILD.search(name)]
+    with redis() as url:
+        registered = touched(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, *worker)
+    for address in [*plain, *in_child, *registered]:
+        at = bisect(starts, address)
+        # What the C library brings before the first.
+        if at:
+            yield sections[at - 1][1:]
+
+
+def patterns(section, file):
+    """Patterns for the section, in which any hash and any number does; none for one without a name.
 
     Rust's own library comes built, and with older compilers under other symbols: _ZN, names, a hash.
     """
+    kind, symbol = re.fullmatch(r"(\.text(?:\.unlikely|\.hot)?|\.rodata)\.?(.*)", section).groups()
+    if symbol.startswith((".Lanon", "str")):
+        return
+    if not symbol:
+        # A member of the C library, or one of its files for programs, which have variants: Scrt1.o, crtbeginT.o.
+        member = re.search(r"([^/(]+)\)?$", file)[1]
+        member = re.sub(r"^[A-Z]?(crt1|crtbegin)[A-Z]?\.o$", r"\1*.o", member.removesuffix(")"))
+        yield f"*:*{member}({section})" if file.endswith(")") else f"*{member}({section})"
+        return
+    symbol = re.sub(r"\.\d+$", ".*", symbol)
     name = re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
-    yield f".text.{name}"
+    yield f"*({kind}.{name})"
     # What the compiler takes for cold is not so at a start, which grows its first vectors.
-    if "finish_grow" in symbol or "grow_one" in symbol or "grow_amortized" in symbol:
-        yield f".text.unlikely.{name}"
-    built = re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I]*)", symbol)
+    if kind == ".text" and re.search("finish_grow|grow_one|grow_amortized", symbol):
+        yield f"*(.text.unlikely.{name})"
+    built = kind == ".text" and re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I.]*)", symbol)
     if built and "Cs" not in built[1]:
         path = re.split(r"(?:Nt)?B[0-9A-Za-z]*_", built[1])
-        yield f".text._ZN{'*'.join(part for part in path if part)}17h*"
+        yield f"*(.text._ZN{'*'.join(part for part in path if part)}17h*)"
 
 
 def main():
-    [binary] = sys.argv[1:]
-    functions = defined(binary)
-    symbols = called(binary, {}, "/bin/true")
-    with redis() as url:
-        symbols += called(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, "/bin/sleep", "1")
-    # What the child does before it executes the worker, of which valgrind loses sight then.
-    in_child = re.compile("_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback")
-    symbols += sorted(symbol for symbol in functions if in_child.search(symbol))
-    sections = [one for symbol in dict.fromkeys(symbols) if symbol in functions for one in patterns(symbol)]
-    lines = [f"        *({one})\n" for one in dict.fromkeys(sections)]
-    OUTPUT.write_text(HEAD + "".join(lines) + TAIL)
-    print(f"{OUTPUT}: {len(lines)} patterns")
+    pairs = zip(sys.argv[1::2], sys.argv[2::2], strict=True)
+    sections = dict.fromkeys(section for pair in pairs for section in at_start(*pair))
+    text = HEAD
+    for kind in KINDS:
+        of_kind = [section for section in sections if section[0] == kind or section[0].startswith(f"{kind}.")]
+        lines = dict.fromkeys(pattern for section in of_kind for pattern in patterns(*section))
+        text += SECTION.format(kind=kind, lines="".join(f"        {line}\n" for line in lines))
+        print(f"{OUTPUT}: {len(lines)} patterns for {kind}")
+    OUTPUT.write_text(text)
 
 
 if __name__ == "__main__":

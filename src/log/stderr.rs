@@ -8,14 +8,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::fstat;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::system::descriptors::write_without_waiting;
+use crate::system::descriptors::{open, write_without_waiting};
 use crate::system::signals::any_is_pending;
 
 /// Standard error, written to without a lock and only while it takes what is written.
@@ -54,7 +54,7 @@ impl io::Write for StandardError {
         }
         let whole = rest.len();
         let stderr = io::stderr();
-        let end = End::new(stderr.as_fd());
+        let mut end = End::new(stderr.as_fd());
         let started = Instant::now();
         let patience = Duration::from_millis(PATIENCE_LEFT.load(Relaxed).into());
         let mut waited = false;
@@ -93,12 +93,14 @@ fn is_interrupted() -> bool {
 
 /// How standard error is written to.
 enum End<'a> {
-    /// Through a file description of the shim's own, which does not block: that of standard error is
-    /// the worker's, too. It takes a line as a whole, into which no other writer can get, as long as
-    /// there is room for it.
-    Own(OwnedFd),
-    /// A pipe or terminal that may not be opened anew, such as a log pipe of another user's.
+    /// A pipe or terminal, as it is: its file description is the worker's, too, and may block. Where the
+    /// kernel writes to it without waiting all the same, it takes a line as a whole, into which no other
+    /// writer can get, as long as there is room for it.
     Shared(BorrowedFd<'a>),
+    /// The same through a file description of the shim's own, which does not block.
+    Own(OwnedFd),
+    /// One that may not be opened anew, such as a log pipe of another user's.
+    Polled(BorrowedFd<'a>),
     Socket(BorrowedFd<'a>),
     /// A file, which never makes anybody wait.
     File(BorrowedFd<'a>),
@@ -108,12 +110,7 @@ impl<'a> End<'a> {
     fn new(stderr: BorrowedFd<'a>) -> Self {
         let kind = fstat(stderr).map_or(0, |stat| stat.st_mode & S_IFMT);
         match kind {
-            S_IFIFO | S_IFCHR => {
-                let flags =
-                    OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-                let opened = open("/proc/self/fd/2", flags, Mode::empty());
-                opened.map_or(Self::Shared(stderr), Self::Own)
-            }
+            S_IFIFO | S_IFCHR => Self::Shared(stderr),
             S_IFSOCK => Self::Socket(stderr),
             _ => Self::File(stderr),
         }
@@ -121,27 +118,35 @@ impl<'a> End<'a> {
 
     /// # Errors
     /// EAGAIN where there is no room, and what write(2) says else.
-    fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> nix::Result<usize> {
         match self {
+            Self::Shared(shared) => match write_without_waiting(*shared, bytes) {
+                // A terminal, a pipe of a kernel before Linux 6.4, or a filter of system calls.
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
+                    *self = Self::opened_anew(*shared);
+                    self.write(bytes)
+                }
+                written => written,
+            },
             Self::Own(own) => nix::unistd::write(own, bytes),
+            Self::Polled(shared) => write_when_writable(*shared, bytes),
             Self::File(file) => nix::unistd::write(file, bytes),
             Self::Socket(socket) => {
                 send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
             }
-            Self::Shared(shared) => match write_without_waiting(*shared, bytes) {
-                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
-                    write_when_writable(*shared, bytes)
-                }
-                written => written,
-            },
         }
+    }
+
+    fn opened_anew(stderr: BorrowedFd<'a>) -> Self {
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        open(c"/proc/self/fd/2", flags).map_or(Self::Polled(stderr), Self::Own)
     }
 
     /// Waits for room a moment, and no longer than this.
     fn wait(&self, limit: Duration) {
         let fd = match self {
             Self::Own(own) => own.as_fd(),
-            Self::Shared(fd) | Self::Socket(fd) | Self::File(fd) => *fd,
+            Self::Shared(fd) | Self::Polled(fd) | Self::Socket(fd) | Self::File(fd) => *fd,
         };
         let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout(limit.min(A_MOMENT * 10)));
         // Called writable all the same, such as with room for half a line end.

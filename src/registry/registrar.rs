@@ -49,36 +49,32 @@ impl Registrar {
     /// Starts registering. `None` where the worker runs unregistered: after one warning, or silently
     /// where neither WORKER_TYPE nor REDIS_URL asks for a registration.
     pub fn start(registration: Registration, identity: &ImageIdentity) -> Option<Self> {
+        if matches!(registration.target, Err(None)) {
+            return None;
+        }
+        let started = Self::begin(registration, identity);
+        started.inspect_err(|reason| warn!("Not registered in Redis: {reason}")).ok()
+    }
+
+    /// On a part of the stack of its own: with it, a run without registration would touch pages for nothing.
+    #[inline(never)]
+    fn begin(registration: Registration, identity: &ImageIdentity) -> Result<Self, String> {
         let timeout = registration.timeout;
         if let Ok((_, access)) = &registration.target {
             access.odd().iter().for_each(|odd| warn!("{odd}"));
         }
-        let started = Task::new(registration, identity).and_then(|task| {
-            let (worker_type, redis) = (task.worker_type.as_str().to_owned(), task.redis());
-            let key = String::from_utf8_lossy(&task.client.entry.version_key).into_owned();
-            let told = Arc::clone(&task.told);
-            let channel = task.start().map_err(|error| Some(format!("{error:#}")))?;
-            let first_attempt = FirstAttempt::Pending;
-            let (overtaken, is_gone) = (None, false);
-            Ok(Self {
-                worker_type,
-                redis,
-                key,
-                channel,
-                timeout,
-                first_attempt,
-                overtaken,
-                is_gone,
-                told,
-            })
-        });
-        started
-            .inspect_err(|reason| {
-                if let Some(reason) = reason {
-                    warn!("Not registered in Redis: {reason}");
-                }
-            })
-            .ok()
+        let task = Task::new(registration, identity).map_err(Option::unwrap_or_default)?;
+        Ok(Self {
+            worker_type: task.worker_type.as_str().to_owned(),
+            redis: task.redis(),
+            key: String::from_utf8_lossy(&task.client.entry.version_key).into_owned(),
+            told: Arc::clone(&task.told),
+            channel: task.start().map_err(|error| format!("{error:#}"))?,
+            timeout,
+            first_attempt: FirstAttempt::Pending,
+            overtaken: None,
+            is_gone: false,
+        })
     }
 
     /// A descriptor that is readable once the first attempt is over, whatever came of it.

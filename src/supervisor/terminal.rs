@@ -1,6 +1,5 @@
 //! The terminal: whose process group stands in its foreground; tty_ioctl(4), credentials(7).
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -13,6 +12,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use super::options::Scope;
 use super::signal::Signal;
 use super::spawn::Worker;
+use crate::system::descriptors::standard_streams;
 use crate::system::signals::{is_pending, kill};
 
 /// The terminal that controls the shim's session. The shim hands its foreground on to the worker, as a
@@ -33,9 +33,7 @@ impl Terminal {
     /// A process group from outside of the shim's PID namespace is 0 here and can't be given the
     /// foreground back: an interactive shell takes it by itself.
     pub fn controlling() -> Option<Self> {
-        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-        let mut streams = [input.as_fd(), output.as_fd(), error.as_fd()].into_iter();
-        let terminal = streams.find(|stream| tcgetpgrp(stream).is_ok())?;
+        let terminal = standard_streams().into_iter().find(|stream| tcgetpgrp(stream).is_ok())?;
         let descriptor = terminal.try_clone_to_owned().ok()?;
         Some(Self { descriptor, own: getpgrp() })
     }
@@ -44,7 +42,8 @@ impl Terminal {
     /// keyboard on as standard input. In a pipeline another process of the shim's own job may want it,
     /// such as a pager, and the worker gets it when it reaches for it.
     pub fn worker_starts_in_foreground(&self) -> bool {
-        tcgetpgrp(io::stdin()) == Ok(self.own) && !is_piped(io::stdout().as_fd())
+        let [input, output, _] = standard_streams();
+        tcgetpgrp(input) == Ok(self.own) && !is_piped(output)
     }
 
     /// Puts this process group into the foreground.

@@ -12,6 +12,12 @@ use nix::sys::stat::Mode;
 /// Where the kernel shows the open descriptors; proc(5).
 const FOLDER: &CStr = c"/proc/self/fd";
 
+/// Standard input, output and error, without the buffers that the standard library lays out for the first two.
+pub fn standard_streams() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: from the shim's first instructions on there is something at each of them, which nothing closes.
+    [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
 /// Opens what is there, and closes it when a program is executed. By openat(2), for which musl makes one system
 /// call: for open(3) it makes two.
 ///

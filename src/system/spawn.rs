@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 use std::io::{PipeReader, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use super::environment::value_of;
 use super::signals::{AllBlocked, restore_dispositions, set_mask};
 
 /// Far more than the few calls between clone(2) and execve(2) need.
-const STACK_BYTES: usize = 16 * 1024;
+const STACK_BYTES: usize = 8 * 1024;
 
 /// A program to start: the paths to try in order, what it is given, and where it starts.
 #[derive(Debug)]
@@ -85,10 +86,10 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
     };
     // SAFETY: this is the child, and the parent stands still.
     let child = Box::new(move || unsafe { task.run() });
-    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
-    // SAFETY: so many bytes are there. Nothing reads what they were, and only the pages are touched that
-    // the child needs.
-    let stack = unsafe { std::slice::from_raw_parts_mut(stack.as_mut_ptr(), STACK_BYTES) };
+    // On the parent's own stack, where the guards have touched the pages before.
+    let mut stack = [MaybeUninit::<u8>::uninit(); STACK_BYTES];
+    // SAFETY: so many bytes are there, and nothing reads what they were.
+    let stack = unsafe { std::slice::from_raw_parts_mut(stack.as_mut_ptr().cast(), STACK_BYTES) };
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the stack is large enough for the few calls of the task and outlives the child's use of
     // it, since the parent is suspended until the child has executed or exited.
