@@ -3,7 +3,8 @@
 
     benches/start-order.py BINARY MAP [BINARY MAP ...]
 
-BINARY is a release build, of musl or of glibc, and MAP what its linker wrote of it
+The more builds, the better: of functions that are the same, the linker keeps the one or the other, as it
+comes. BINARY is a release build, of musl or of glibc, and MAP what its linker wrote of it
 (cargo rustc --release -- -C link-arg=-Wl,-Map=MAP). What it executes and reads at a start, sealed or not
 and unregistered, then registered, is what valgrind sees. It needs root, for a seal in a mount namespace. The
 kernel maps a program by windows of 16 pages: of functions that are spread all over it, a start would touch
@@ -42,8 +43,9 @@ TOOLS = [
     (["callgrind", "--dump-instr=yes", "--compress-pos=no", "--callgrind-out-file={output}"], r"^0x([0-9a-f]+) "),
     (["lackey", "--trace-mem=yes", "--log-file={output}"], r"^ [LM] ([0-9a-f]+),"),
 ]
-# What the child does before it executes the worker, of which valgrind loses sight then.
-IN_CHILD = re.compile("_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback")
+# What the child does before it executes the worker, of which valgrind loses sight then; and what the compiler
+# calls in one build and inlines in another.
+UNSEEN = re.compile(r"_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback|^\.text\.strlen$")
 
 
 @contextmanager
@@ -85,24 +87,35 @@ def touched(binary, more, *worker, is_sealed=True):
 def placed(link_map):
     """The sections that the linker has placed, by address: name, and file it came from."""
     text = Path(link_map).read_text()
+    # As GNU's linker writes it, and as LLVM's does.
     found = re.findall(r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", text, re.MULTILINE)
+    for start, size, file, name in re.findall(
+        r"^ *([0-9a-f]+) +[0-9a-f]+ +([0-9a-f]+) +[0-9]+ +(\S.*):\((\.\S+)\)$", text, re.MULTILINE
+    ):
+        found.append((name, start, size, file))
     return sorted((int(start, 16), name, file) for name, start, size, file in found if int(size, 16))
 
 
 def at_start(binary, link_map):
-    """The sections of what a start touches."""
+    """The sections of what a start touches: of each one, and what is more of one with a registration."""
     sections = placed(link_map)
     starts = [start for start, *_ in sections]
     worker = ["/bin/sleep", "1"]
     plain = touched(binary, {}, *worker) + touched(binary, {}, *worker, is_sealed=False)
-    in_child = [start for start, name, _ in sections if IN_CHILD.search(name)]
+    unseen = [start for start, name, _ in sections if UNSEEN.search(name)]
     with redis() as url:
         registered = touched(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, *worker)
-    for address in [*plain, *in_child, *registered]:
-        at = bisect(starts, address)
-        # What the C library brings before the first.
-        if at:
-            yield sections[at - 1][1:]
+    # Below the first is what the C library brings.
+    places = ([bisect(starts, address) - 1 for address in part] for part in (plain + unseen, registered))
+    return [[sections[place][1:] for place in part if place >= 0] for part in places]
+
+
+def without_instantiating_crate(name):
+    """Of the crates that use a generic function with the same types, any may have it made."""
+    crate = re.search(r"(?:C\*_(\d+)([a-z_][a-z0-9_]*)|B\*_)(?:\.\*)?$", name)
+    if crate and (crate[1] is None or int(crate[1]) == len(crate[2])):
+        return f"{name[: crate.start()]}*"
+    return name
 
 
 def patterns(section, file):
@@ -113,15 +126,16 @@ def patterns(section, file):
     kind, symbol = re.fullmatch(r"(\.text(?:\.unlikely|\.hot)?|\.rodata)\.?(.*)", section).groups()
     if symbol.startswith((".Lanon", "str")):
         return
-    if not symbol:
-        # A member of the C library, or one of its files for programs, which have variants: Scrt1.o, crtbeginT.o.
+    # The sections of glibc are of a file each, or of all that is written for one processor: .text.evex.
+    if not symbol or file.endswith(".o)"):
+        # Of those for programs there are variants: Scrt1.o, crtbeginT.o.
         member = re.search(r"([^/(]+)\)?$", file)[1]
         member = re.sub(r"^[A-Z]?(crt1|crtbegin)[A-Z]?\.o$", r"\1*.o", member.removesuffix(")"))
         yield f"*:*{member}({section})" if file.endswith(")") else f"*{member}({section})"
         return
     symbol = re.sub(r"\.\d+$", ".*", symbol)
     name = re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
-    yield f"*({kind}.{name})"
+    yield f"*({kind}.{without_instantiating_crate(name)})"
     # What the compiler takes for cold is not so at a start, which grows its first vectors.
     if kind == ".text" and re.search("finish_grow|grow_one|grow_amortized", symbol):
         yield f"*(.text.unlikely.{name})"
@@ -132,8 +146,8 @@ def patterns(section, file):
 
 
 def main():
-    pairs = zip(sys.argv[1::2], sys.argv[2::2], strict=True)
-    sections = dict.fromkeys(section for pair in pairs for section in at_start(*pair))
+    builds = [at_start(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2], strict=True)]
+    sections = dict.fromkeys(section for part in zip(*builds) for sections in part for section in sections)
     text = HEAD
     for kind in KINDS:
         of_kind = [section for section in sections if section[0] == kind or section[0].startswith(f"{kind}.")]

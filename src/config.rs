@@ -51,6 +51,8 @@ impl Config {
     /// # Errors
     /// A file with the expected SHA that can't be read: to start without it would be to start what is
     /// not expected.
+    // What it takes of the stack is free again for the guards.
+    #[inline(never)]
     pub fn new(options: cli::Run, environment: Environment) -> Result<Self, BadFile> {
         let identity = identity(&environment);
         let target = target(&environment, &options.keys);

@@ -215,14 +215,14 @@ fn naming_the_shim(environment: &Environment) -> Vec<&'static str> {
 /// directory before the program's first instruction: the shim's own directory pins no mount. Where no
 /// program runs, the shim stays where it was.
 fn spawn_from_root(program: &Program, blocked: &AllBlocked) -> Result<Pid, SpawnErrno> {
-    let Ok(directory) = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY) else {
+    let Ok(directory) = open(c".", OFlag::O_PATH | OFlag::O_DIRECTORY) else {
         // A directory that may not be entered can't be come back to either.
         let spawned = spawn(program, blocked);
         return spawned.inspect(|_| {
-            let _ = chdir("/");
+            let _ = chdir(c"/");
         });
     };
-    let _ = chdir("/");
+    let _ = chdir(c"/");
     spawn(&Program { directory: Some(directory.as_fd()), ..*program }, blocked).inspect_err(|_| {
         let _ = fchdir(directory);
     })

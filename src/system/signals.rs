@@ -25,7 +25,7 @@ const CHANGED: &[c_int] = &[
     33,
 ];
 
-static ALL_SIGNALS: u64 = u64::MAX;
+const ALL_SIGNALS: u64 = u64::MAX;
 
 /// What the shim was started with: bit s-1 stands for signal s. Of those ignored only the changed ones.
 static IGNORED_ON_ENTRY: AtomicU64 = AtomicU64::new(0);
@@ -100,6 +100,7 @@ pub struct Sent {
 /// Takes the next signal that waits, real-time ones in order, or waits for one; `None` when the deadline
 /// comes first. rt_sigtimedwait(2).
 pub fn take(_: &AllBlocked, deadline: Option<Instant>) -> Option<Sent> {
+    let all = ALL_SIGNALS;
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map(TimeSpec::from_duration);
@@ -110,7 +111,7 @@ pub fn take(_: &AllBlocked, deadline: Option<Instant>) -> Option<Sent> {
         let signal = Errno::result(unsafe {
             libc::syscall(
                 libc::SYS_rt_sigtimedwait,
-                &raw const ALL_SIGNALS,
+                &raw const all,
                 &raw mut info,
                 timeout,
                 size_of::<u64>(),

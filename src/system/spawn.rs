@@ -48,8 +48,8 @@ pub enum SpawnErrno {
 /// Starts a program with the dispositions that the shim itself was started with.
 ///
 /// The child borrows the shim's memory until it executes (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3)
-/// does): cheaper than a fork, and the child's errno arrives without a pipe. An emulator such as qemu's
-/// makes a fork of it all the same; there the errno comes through one. posix_spawn itself can neither
+/// does): cheaper than a fork, and the child's errno arrives without a pipe. An emulator makes a fork of
+/// it all the same; there the errno comes through one. posix_spawn itself can neither
 /// ignore SIGCHLD in the child alone nor take a terminal's foreground on every libc.
 ///
 /// All signals have to be blocked: a handler that ran in the child would run in the shim's memory.
@@ -57,7 +57,8 @@ pub enum SpawnErrno {
 /// # Errors
 /// Why no program runs; no child is left behind.
 pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
-    let (reader, writer) = std::io::pipe().ok().unzip();
+    let pipe = may_be_emulated().then(std::io::pipe);
+    let (reader, writer) = pipe.and_then(Result::ok).unzip();
     let mut seen = Seen::Nothing;
     let mut entries: Vec<Vec<u8>> =
         program.pid_variables.iter().map(|name| pid_entry(name)).collect();
@@ -110,6 +111,14 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
             Err(SpawnErrno::Exec { path, errno })
         }
     }
+}
+
+/// Whether a program such as qemu or valgrind may stand in for the kernel. They know no rseq(2), as kernels
+/// before Linux 4.18 do not.
+fn may_be_emulated() -> bool {
+    // SAFETY: nothing is registered where there is no structure: the kernel refuses one of no length.
+    let refused = unsafe { libc::syscall(libc::SYS_rseq, 0_usize, 0, 0, 0) };
+    Errno::result(refused) == Err(Errno::ENOSYS)
 }
 
 /// What the parent's memory shows of the child: nothing where it is not the child's memory, too.
