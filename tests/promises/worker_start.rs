@@ -588,7 +588,7 @@ fn the_binary_needs_neither_a_loader_nor_a_library() {
 #[test]
 fn a_seccomp_profile_that_refuses_newer_system_calls_does_no_harm() {
     let redis = Redis::start();
-    let denied = ["clone3", "close_range", "pidfd_open"];
+    let denied = ["clone3", "close_range", "pidfd_open", "pwritev2", "rseq"];
     let conditions = denied.map(|call| format!("deny:{call}"));
     let eperm = format!("{}\n", libc::EPERM);
     for call in denied {
@@ -603,7 +603,11 @@ fn a_seccomp_profile_that_refuses_newer_system_calls_does_no_harm() {
     for shim in [Shim::run(EXIT_7), Shim::run(EXIT_7).registers("seccomp", redis.url())] {
         let ended = shim.under(&conditions).output();
         assert_eq!(ended.code, 7, "{ended:?}");
+        assert!(ended.stderr.contains("the guards let it start"), "{ended:?}");
     }
+    let ended = Shim::command("run").worker(["/no/such/worker"]).under(&conditions).output();
+    assert_eq!(ended.code, 127, "{ended:?}");
+    assert!(ended.stderr.contains("/no/such/worker is not found"), "{ended:?}");
 }
 
 /// getrlimit(2): RLIMIT_NPROC counts a user's processes and does not hold for root.
