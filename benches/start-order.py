@@ -45,7 +45,10 @@ TOOLS = [
 ]
 # What the child does before it executes the worker, of which valgrind loses sight then; and what the compiler
 # calls in one build and inlines in another.
-UNSEEN = re.compile(r"_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback|^\.text\.str(len|cmp)$")
+UNSEEN = re.compile(
+    "_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback"
+    r"|^\.text\.str(len|cmp)$"
+)
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def patterns(section, file):
     Rust's own library comes built, and with older compilers under other symbols: _ZN, names, a hash.
     """
     kind, symbol = re.fullmatch(r"(\.text(?:\.unlikely|\.hot)?|\.rodata)\.?(.*)", section).groups()
-    if symbol.startswith((".Lanon", "str")):
+    if kind == ".rodata" and symbol.startswith((".Lanon", "str")):
         return
     # The sections of glibc are of a file each, or of all that is written for one processor: .text.evex.
     if not symbol or file.endswith(".o)"):
@@ -139,8 +142,8 @@ def patterns(section, file):
     # What the compiler takes for cold is not so at a start, which grows its first vectors.
     if kind == ".text" and re.search("finish_grow|grow_one|grow_amortized", symbol):
         yield f"*(.text.unlikely.{name})"
-    built = kind == ".text" and re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I.]*)", symbol)
-    if built and "Cs" not in built[1]:
+    built = re.fullmatch(r"_RNv(?:M[^C]*)?(?:Nt)*Cs[0-9A-Za-z]+_((?:3std|4core|5alloc)[^I.]*)", symbol)
+    if kind == ".text" and built and "Cs" not in built[1]:
         path = re.split(r"(?:Nt)?B[0-9A-Za-z]*_", built[1])
         yield f"*(.text._ZN{'*'.join(part for part in path if part)}17h*)"
 

@@ -16,6 +16,7 @@ use nix::sys::stat::fstat;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::system::descriptors::{open, write_without_waiting};
+use crate::system::kernel::is_answered_by_linux;
 use crate::system::signals::any_is_pending;
 
 /// Standard error, written to without a lock and only while it takes what is written.
@@ -110,7 +111,8 @@ impl<'a> End<'a> {
     fn new(stderr: BorrowedFd<'a>) -> Self {
         let kind = fstat(stderr).map_or(0, |stat| stat.st_mode & S_IFMT);
         match kind {
-            S_IFIFO | S_IFCHR => Self::Shared(stderr),
+            S_IFIFO | S_IFCHR if is_answered_by_linux() => Self::Shared(stderr),
+            S_IFIFO | S_IFCHR => Self::opened_anew(stderr),
             S_IFSOCK => Self::Socket(stderr),
             _ => Self::File(stderr),
         }
@@ -120,14 +122,15 @@ impl<'a> End<'a> {
     /// EAGAIN where there is no room, and what write(2) says else.
     fn write(&mut self, bytes: &[u8]) -> nix::Result<usize> {
         match self {
-            Self::Shared(shared) => match write_without_waiting(*shared, bytes) {
-                // A terminal, a pipe of a kernel before Linux 6.4, or a filter of system calls.
-                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
-                    *self = Self::opened_anew(*shared);
-                    self.write(bytes)
+            Self::Shared(shared) => {
+                let written = write_without_waiting(*shared, bytes);
+                if matches!(written, Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EPIPE)) {
+                    return written;
                 }
-                written => written,
-            },
+                // A terminal, a FIFO, any pipe before Linux 6.4, or a filter of system calls.
+                *self = Self::opened_anew(*shared);
+                self.write(bytes)
+            }
             Self::Own(own) => nix::unistd::write(own, bytes),
             Self::Polled(shared) => write_when_writable(*shared, bytes),
             Self::File(file) => nix::unistd::write(file, bytes),

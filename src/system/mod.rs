@@ -8,6 +8,7 @@ pub mod children;
 pub mod descriptors;
 mod entry;
 pub mod environment;
+pub mod kernel;
 pub mod memory;
 pub mod process;
 pub mod signals;

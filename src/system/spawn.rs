@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::children;
 use super::environment::value_of;
+use super::kernel::is_answered_by_linux;
 use super::signals::{AllBlocked, restore_dispositions, set_mask};
 
 /// Far more than the few calls between clone(2) and execve(2) need.
@@ -57,7 +58,7 @@ pub enum SpawnErrno {
 /// # Errors
 /// Why no program runs; no child is left behind.
 pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
-    let pipe = may_be_emulated().then(std::io::pipe);
+    let pipe = (!is_answered_by_linux()).then(std::io::pipe);
     let (reader, writer) = pipe.and_then(Result::ok).unzip();
     let mut seen = Seen::Nothing;
     let mut entries: Vec<Vec<u8>> =
@@ -111,14 +112,6 @@ pub fn spawn(program: &Program, _: &AllBlocked) -> Result<Pid, SpawnErrno> {
             Err(SpawnErrno::Exec { path, errno })
         }
     }
-}
-
-/// Whether a program such as qemu or valgrind may stand in for the kernel. They know no rseq(2), as kernels
-/// before Linux 4.18 do not.
-fn may_be_emulated() -> bool {
-    // SAFETY: nothing is registered where there is no structure: the kernel refuses one of no length.
-    let refused = unsafe { libc::syscall(libc::SYS_rseq, 0_usize, 0, 0, 0) };
-    Errno::result(refused) == Err(Errno::ENOSYS)
 }
 
 /// What the parent's memory shows of the child: nothing where it is not the child's memory, too.

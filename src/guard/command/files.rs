@@ -227,11 +227,13 @@ fn end_of_first_line(bytes: &[u8]) -> usize {
 /// Where a path leads: to itself where no part of it is a link, and else to what the kernel says, for which
 /// libc's realpath(3) would read link after link.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
-    let is_plain = |part: Component| matches!(part, Component::RootDir | Component::Normal(_));
-    if path.is_absolute() && path.components().all(is_plain) {
-        let mut parts = path.ancestors().filter(|part| part.parent().is_some());
+    // Without a slash at its end, by which a link would be followed.
+    let plain: PathBuf = path.components().collect();
+    let is_name = |part: Component| matches!(part, Component::RootDir | Component::Normal(_));
+    if plain.is_absolute() && plain.components().all(is_name) {
+        let mut parts = plain.ancestors().filter(|part| part.parent().is_some());
         if parts.all(|part| part.symlink_metadata().is_ok_and(|part| !part.is_symlink())) {
-            return Ok(path.to_owned());
+            return Ok(plain);
         }
     }
     // With O_PATH no FIFO is waited for; the standard library leaves it out with musl.

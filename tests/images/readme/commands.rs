@@ -105,7 +105,7 @@ const ELSEWHERE: [(&str, &str, &str); 17] = [
         "tests/images/readme.rs",
         "fn the_instructions_in_its_sentences_do_what_it_says",
     ),
-    ("benches/start-order.py BINARY", "benches/start-order.py", "#!/usr/bin/env python3"),
+    ("benches/start-order.py BINARY MAP …", "benches/start-order.py", "#!/usr/bin/env python3"),
 ];
 
 /// What is only spoken of.
