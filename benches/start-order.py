@@ -3,9 +3,9 @@
 
     benches/start-order.py BINARY MAP [BINARY MAP ...]
 
-The more builds, the better: of functions that are the same, the linker keeps the one or the other, as it
-comes. BINARY is a release build, of musl or of glibc, and MAP what its linker wrote of it
-(cargo rustc --release -- -C link-arg=-Wl,-Map=MAP). What it executes and reads at a start, sealed or not
+BINARY is a release build, of musl or of glibc, and MAP what its linker wrote of it
+(cargo rustc --release -- -C link-arg=-Wl,-Map=MAP). The more builds, the better: of functions that are the
+same, the linker keeps the one or the other, as it comes. What they execute and read at a start, sealed or not
 and unregistered, then registered, is what valgrind sees. It needs root, for a seal in a mount namespace. The
 kernel maps a program by windows of 16 pages: of functions that are spread all over it, a start would touch
 ten times as many.
@@ -150,7 +150,8 @@ def patterns(section, file):
 
 def main():
     builds = [at_start(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2], strict=True)]
-    sections = dict.fromkeys(section for part in zip(*builds) for sections in part for section in sections)
+    # What each start touches comes first, of all builds.
+    sections = dict.fromkeys(section for part in zip(*builds) for build in part for section in build)
     text = HEAD
     for kind in KINDS:
         of_kind = [section for section in sections if section[0] == kind or section[0].startswith(f"{kind}.")]
