@@ -6,7 +6,7 @@ use std::env;
 
 fn main() {
     let variable = |name| env::var(name).expect("cargo sets it");
-    println!("cargo::rerun-if-changed=.cargo/start.ld");
+    println!("cargo::rerun-if-changed=.cargo");
     println!("cargo::rerun-if-env-changed=GIT_SHA");
     // Of a build that is no release nobody has said which commit it is of.
     let commit = env::var("GIT_SHA").unwrap_or_default();
@@ -14,6 +14,8 @@ fn main() {
     println!("cargo::rustc-env=VERSION_GUARD_BUILD={}", build.trim_start());
     if variable("PROFILE") == "release" {
         let folder = variable("CARGO_MANIFEST_DIR");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/.cargo/start.ld");
+        for script in ["start.ld", "unwinding.ld"] {
+            println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/.cargo/{script}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod verify;
 mod clean;
 mod escape;
 mod exit;
+mod fault;
 mod input;
 mod log;
 mod output;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Err(usage) => log::init(usage.log_format, LogLevel::Info),
         Ok(cli) => log::init(cli.log_format, cli.log_level),
     }
+    fault::init();
     cli.iter().flat_map(|cli| &cli.misspelt).for_each(|sentence| warn!("{sentence}"));
     let exit = match cli {
         Err(usage) => commands::explain(usage),

@@ -15,7 +15,7 @@ const BOUNDS: [(&str, f64); 5] = [
     // Each one that is not needed is a start's time on a slow kernel, as under gVisor.
     (start_work::CALLS, 54.0),
     // In KiB: it is in each worker's image.
-    (size::NAME, 4.25 * 1024.0),
+    (size::NAME, 3.5 * 1024.0),
     // An idle worker's container must leave the processor asleep.
     (idle::NAME, 0.0),
 ];

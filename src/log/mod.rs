@@ -10,12 +10,10 @@ use std::error::Error;
 
 use clap::ValueEnum;
 use tracing::subscriber::set_global_default;
-use tracing::{Level, Subscriber, error};
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{fmt, registry};
-
-use crate::escape::Escape;
 
 pub use stderr::let_signals_interrupt;
 pub use termination::TerminationLog;
@@ -53,23 +51,13 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// Sends the events of this program, and of no library, to standard error. A panic becomes one, too.
+/// Sends the events of this program, and of no library, to standard error.
 pub fn init(format: LogFormat, level: LogLevel) {
     let level = Level::from(level);
     let _ = match format {
         LogFormat::Text => set_global_default(Lines(level)),
         LogFormat::Json => set_global_default(json(level)),
     };
-    std::panic::set_hook(Box::new(|panic| {
-        let thread = std::thread::current();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(
-            "The thread {} panicked at {place}: {}",
-            thread.name().unwrap_or("without a name"),
-            Escape(message),
-        );
-    }));
 }
 
 fn json(level: Level) -> impl Subscriber + Send + Sync {

@@ -2,17 +2,20 @@
 //! channel with the supervisor, and never waits for children.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use tracing::warn;
 
 use super::report::Report;
 use super::standing::Standing;
 use super::task::{DRAIN, EXECUTED, FIRST_PAUSE, MAX_PAUSE, START, Task, warn_that};
+use crate::fault;
 use crate::system::signals::block_all;
 
 impl Task {
@@ -39,28 +42,37 @@ impl Task {
         if channel.read_exact(&mut [0]).is_err() {
             return;
         }
-        // A panic is logged as any other line, and the instance is registered anew: it must neither end
-        // PID 1 nor fall silent. Nor must it where no descriptor is left for the runtime.
+        let channel = Arc::new(channel);
+        self.confine(Arc::clone(&channel));
+        // Without a descriptor for the runtime there is one later, maybe.
         let mut pause = FIRST_PAUSE;
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.serve_once(&channel))) {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => self.tell_of(&error, &mut channel),
-                Err(_) => {
-                    // The first attempt is over, whatever came of it.
-                    if !self.told.load(Ordering::Acquire) {
-                        Report::Failed("by a fault of version-guard's own".into()).send(&channel);
-                        self.told.store(true, Ordering::Release);
-                    }
-                    self.has_failed.set(true);
-                }
+            match self.serve_once(&channel) {
+                Ok(()) => return,
+                Err(error) => self.tell_of(&error, &channel),
             }
             Standing::Unregistered.show();
-            if self.is_leaving.get() || self.is_told_to_leave(&mut channel, pause) {
+            if self.is_leaving.get() || self.is_told_to_leave(&channel, pause) {
                 return;
             }
             pause = (pause * 2).min(MAX_PAUSE);
         }
+    }
+
+    /// Has a panic end this thread, and neither PID 1 nor the supervisor's patience at the worker's end.
+    fn confine(&self, channel: Arc<UnixStream>) {
+        let (worker_type, redis) = (self.worker_type.as_str().to_owned(), self.redis());
+        let told = Arc::clone(&self.told);
+        fault::confine(move || {
+            Standing::Unregistered.show();
+            warn!(
+                worker_type,
+                redis,
+                "{worker_type} is not kept registered in Redis at {redis}: version-guard has a fault. It runs all the same",
+            );
+            told.store(true, Ordering::Release);
+            let _ = channel.shutdown(Shutdown::Both);
+        });
     }
 
     fn serve_once(&self, channel: &UnixStream) -> io::Result<()> {
@@ -70,7 +82,7 @@ impl Task {
     }
 
     /// Tells once that there is nothing to register with.
-    fn tell_of(&self, error: &io::Error, channel: &mut UnixStream) {
+    fn tell_of(&self, error: &io::Error, channel: &UnixStream) {
         if self.has_failed.replace(true) {
             return;
         }
@@ -82,7 +94,7 @@ impl Task {
     }
 
     /// Waits, at most this long, for the supervisor to say that the worker has ended.
-    fn is_told_to_leave(&self, channel: &mut UnixStream, limit: Duration) -> bool {
+    fn is_told_to_leave(&self, mut channel: &UnixStream, limit: Duration) -> bool {
         let mut order = [0];
         let waited = channel
             .set_nonblocking(false)

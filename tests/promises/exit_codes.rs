@@ -56,3 +56,13 @@ fn a_death_by_the_signal_of_a_stop_needs_no_line() {
     assert_eq!(ended.code, 137);
     assert!(!ended.stderr.contains("was killed by"), "{ended:?}");
 }
+
+/// As the image of a worker in Rust may ask for them, of a release that has nothing to unwind by.
+#[test]
+fn a_backtrace_that_is_asked_for_changes_no_failure() {
+    let asking = |command| Shim::command(command).env("RUST_BACKTRACE", "full");
+    let ended = asking("verify").output();
+    assert!(ended.code == 2 && ended.stderr.contains("REDIS_URL is not set"), "{ended:?}");
+    let ended = asking("run").worker(["/nowhere"]).output();
+    assert!(ended.code == 127 && ended.stderr.contains("is not found"), "{ended:?}");
+}

@@ -1,5 +1,5 @@
 /* What gcc's unwinder asks glibc and musl does not have: where the unwind table of a program is that
-   holds an address. Without an answer nothing unwinds, and a panic ends in abort(). */
+   holds an address. Without an answer a backtrace ends in abort(). */
 #define _GNU_SOURCE
 #include <link.h>
 #include <stddef.h>

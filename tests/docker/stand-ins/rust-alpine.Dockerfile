@@ -11,7 +11,7 @@ RUN cd /usr/local/lib/unwind \
     && musl-gcc -O2 -c find-object.c \
     && cp "$(gcc -print-file-name=libgcc_eh.a)" libunwind.a && ar r libunwind.a find-object.o \
     && mkdir -p /usr/local/cargo && target="$(uname -m)-unknown-linux-musl" \
-    && printf '%s\n' '[build]' "target = \"$target\"" '[unstable]' 'build-std = ["std", "panic_unwind"]' \
+    && printf '%s\n' '[build]' "target = \"$target\"" '[unstable]' 'build-std = ["std", "panic_abort"]' \
         "[target.$target]" 'linker = "musl-gcc"' \
         'rustflags = ["-C", "target-feature=+crt-static", "-C", "link-self-contained=no", "-C", "relocation-model=static", "-L", "/usr/local/lib/unwind"]' \
         '[env]' 'TARGET_CC = "musl-gcc"' >/usr/local/cargo/config.toml \
