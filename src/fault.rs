@@ -74,6 +74,7 @@ mod tests {
         Some(command.env(IN_A_PROCESS_OF_ITS_OWN, "yes").output().unwrap())
     }
 
+    #[allow(clippy::exit)]
     #[test]
     fn a_panic_in_a_confined_thread_ends_that_thread_alone_after_its_last_words() {
         let name = "a_panic_in_a_confined_thread_ends_that_thread_alone_after_its_last_words";
