@@ -2,13 +2,17 @@
 //! thread whose end nobody else is to feel. Nothing is unwound, and no tables for it are in the binary.
 
 use std::cell::Cell;
+use std::io::{self, Write};
 use std::panic::{PanicHookInfo, set_hook};
 use std::{process, thread};
 
+use tracing::dispatcher::has_been_set;
 use tracing::error;
 
 use crate::escape::Escape;
 use crate::exit::Exit;
+use crate::log::leave_out_this_thread;
+use crate::system::terminal::give_back;
 
 type LastWords = Box<dyn FnOnce()>;
 
@@ -25,8 +29,9 @@ pub fn init() {
 }
 
 /// From now on a panic in the thread that calls this ends that thread alone, after these last words. What it
-/// holds, memory, locks and descriptors, it holds for good.
+/// holds, memory, locks, descriptors and its place among the processes, it holds for good.
 pub fn confine(last_words: impl FnOnce() + 'static) {
+    leave_out_this_thread();
     LAST_WORDS.set(Some(Box::new(last_words)));
 }
 
@@ -34,16 +39,19 @@ fn tell_of(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    error!(
-        "The thread {} panicked at {place}: {}",
-        thread.name().unwrap_or("without a name"),
-        Escape(message),
-    );
+    let name = thread.name().unwrap_or("without a name");
+    let line = format!("The thread {name} panicked at {place}: {}", Escape(message));
+    if has_been_set() {
+        error!("{line}");
+    } else {
+        let _ = writeln!(io::stderr(), "[version] {line}");
+    }
 }
 
 #[allow(clippy::exit)]
 fn end() -> ! {
     let Some(last_words) = LAST_WORDS.try_with(Cell::take).ok().flatten() else {
+        give_back();
         process::exit(Exit::Failed.code().into());
     };
     last_words();

@@ -44,13 +44,13 @@ use system::environment::Environment;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    fault::init();
     let environment = Environment::received();
     let cli = Cli::read(&environment);
     match &cli {
         Err(usage) => log::init(usage.log_format, LogLevel::Info),
         Ok(cli) => log::init(cli.log_format, cli.log_level),
     }
-    fault::init();
     cli.iter().flat_map(|cli| &cli.misspelt).for_each(|sentence| warn!("{sentence}"));
     let exit = match cli {
         Err(usage) => commands::explain(usage),

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{fmt, registry};
 
 pub use stderr::let_signals_interrupt;
-pub use termination::TerminationLog;
+pub use termination::{TerminationLog, leave_out_this_thread};
 
 use stderr::StandardError;
 use termination::Hearing;

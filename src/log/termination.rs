@@ -5,13 +5,13 @@
 //! written there, too. At a start that passes nothing is even opened.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::thread;
 
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use tracing::{Event, Level, Subscriber};
@@ -30,6 +30,10 @@ const NONE: &str = "none";
 
 /// Where this process's is.
 static ATTACHED: OnceLock<TerminationLog> = OnceLock::new();
+
+thread_local! {
+    static IS_LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A file for a container's last words, if there is to be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +98,15 @@ fn cut(text: &str, max_bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(max_bytes)).unwrap_or_default()
 }
 
-/// Writes an event there, if it is an error. A thread beside the main one ends no worker.
+/// From now on no error of the thread that calls this is written there: it ends no worker.
+pub fn leave_out_this_thread() {
+    IS_LEFT_OUT.set(true);
+}
+
+/// Writes an event there, if it is an error.
 pub fn hear(event: &Event) {
     let is_error = *event.metadata().level() == Level::ERROR;
-    if let Some(log) = ATTACHED.get().filter(|_| is_error)
-        && thread::current().name() == Some("main")
-    {
+    if let Some(log) = ATTACHED.get().filter(|_| is_error && !IS_LEFT_OUT.get()) {
         log.append(&(message_of(event) + "\n"));
     }
 }

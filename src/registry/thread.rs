@@ -65,13 +65,13 @@ impl Task {
         let told = Arc::clone(&self.told);
         fault::confine(move || {
             Standing::Unregistered.show();
+            told.store(true, Ordering::Release);
+            let _ = channel.shutdown(Shutdown::Both);
             warn!(
                 worker_type,
                 redis,
                 "{worker_type} is not kept registered in Redis at {redis}: version-guard has a fault. It runs all the same",
             );
-            told.store(true, Ordering::Release);
-            let _ = channel.shutdown(Shutdown::Both);
         });
     }
 

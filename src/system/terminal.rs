@@ -1,7 +1,8 @@
 //! Terminals.
 
-use std::io::{self, IsTerminal, Stdin};
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Mutex;
 
 use nix::libc;
 use nix::sys::termios::{
@@ -20,13 +21,13 @@ pub fn size(terminal: impl AsFd) -> Option<(usize, usize)> {
     known.then(|| (size.ws_col.into(), size.ws_row.into()))
 }
 
+/// How the terminal is to be again, while its keyboard is read.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
 /// The keyboard, key by key and unseen; as it was before once this is dropped. Keys that send a signal still
 /// do; termios(3).
 #[derive(Debug)]
-pub struct Keyboard {
-    stdin: Stdin,
-    before: Termios,
-}
+pub struct Keyboard(());
 
 impl Keyboard {
     /// `None` where standard input is no terminal, or another's at the moment.
@@ -41,12 +42,21 @@ impl Keyboard {
             *suspends = 0;
         }
         tcsetattr(&stdin, SetArg::TCSANOW, &now).ok()?;
-        Some(Self { stdin, before })
+        *BEFORE.lock().ok()? = Some(before);
+        Some(Self(()))
     }
 }
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.stdin, SetArg::TCSANOW, &self.before);
+        give_back();
+    }
+}
+
+/// Makes the terminal what it was before its keyboard was read; where none is, nothing. Waits for nobody.
+pub fn give_back() {
+    let before = BEFORE.try_lock().ok().and_then(|mut before| before.take());
+    if let Some(before) = before {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
     }
 }
