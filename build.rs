@@ -1,5 +1,5 @@
-//! Tells the program which build it is, and has the linker put the functions of a start side by side, in the
-//! builds where that pays.
+//! Tells the program which build it is, and has the linker put the functions of a start side by side and leave
+//! out what a release does not unwind by, in the builds where that pays.
 #![allow(clippy::expect_used)]
 
 use std::env;

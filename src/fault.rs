@@ -2,16 +2,14 @@
 //! thread whose end nobody else is to feel. Nothing is unwound, and no tables for it are in the binary.
 
 use std::cell::Cell;
-use std::io::{self, Write};
 use std::panic::{PanicHookInfo, set_hook};
 use std::{process, thread};
 
-use tracing::dispatcher::has_been_set;
 use tracing::error;
 
 use crate::escape::Escape;
 use crate::exit::Exit;
-use crate::log::leave_out_this_thread;
+use crate::log::{self, LogFormat, LogLevel, leave_out_this_thread};
 use crate::system::terminal::give_back;
 
 type LastWords = Box<dyn FnOnce()>;
@@ -40,12 +38,9 @@ fn tell_of(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let name = thread.name().unwrap_or("without a name");
-    let line = format!("The thread {name} panicked at {place}: {}", Escape(message));
-    if has_been_set() {
-        error!("{line}");
-    } else {
-        let _ = writeln!(io::stderr(), "[version] {line}");
-    }
+    // Without effect once the log is there.
+    log::init(LogFormat::default(), LogLevel::default());
+    error!("The thread {name} panicked at {place}: {}", Escape(message));
 }
 
 #[allow(clippy::exit)]

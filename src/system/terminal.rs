@@ -41,8 +41,8 @@ impl Keyboard {
         if let Some(suspends) = now.control_chars.get_mut(SpecialCharacterIndices::VSUSP as usize) {
             *suspends = 0;
         }
-        tcsetattr(&stdin, SetArg::TCSANOW, &now).ok()?;
         *BEFORE.lock().ok()? = Some(before);
+        tcsetattr(&stdin, SetArg::TCSANOW, &now).ok()?;
         Some(Self(()))
     }
 }
