@@ -15,7 +15,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::fstat;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::system::descriptors::{open, write_without_waiting};
+use crate::system::descriptors::{open, splice_without_waiting, write_without_waiting};
 use crate::system::kernel::is_answered_by_linux;
 use crate::system::signals::any_is_pending;
 
@@ -100,7 +100,9 @@ enum End<'a> {
     Shared(BorrowedFd<'a>),
     /// The same through a file description of the shim's own, which does not block.
     Own(OwnedFd),
-    /// One that may not be opened anew, such as a log pipe of another user's.
+    /// A pipe that may not be opened anew, such as a log pipe of another user's: by way of a pipe of the shim's own.
+    Spliced(BorrowedFd<'a>),
+    /// The same of a terminal, or where a filter of system calls denies it.
     Polled(BorrowedFd<'a>),
     Socket(BorrowedFd<'a>),
     /// A file, which never makes anybody wait.
@@ -121,39 +123,54 @@ impl<'a> End<'a> {
     /// # Errors
     /// EAGAIN where there is no room, and what write(2) says else.
     fn write(&mut self, bytes: &[u8]) -> nix::Result<usize> {
-        match self {
+        let (shared, written, next): (_, _, fn(_) -> Self) = match self {
+            // Not for a terminal, a FIFO, any pipe before Linux 6.4, or behind a filter of system calls.
             Self::Shared(shared) => {
-                let written = write_without_waiting(*shared, bytes);
-                if matches!(written, Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EPIPE)) {
-                    return written;
-                }
-                // A terminal, a FIFO, any pipe before Linux 6.4, or a filter of system calls.
-                *self = Self::opened_anew(*shared);
-                self.write(bytes)
+                (*shared, write_without_waiting(*shared, bytes), Self::opened_anew)
             }
-            Self::Own(own) => nix::unistd::write(own, bytes),
-            Self::Polled(shared) => write_when_writable(*shared, bytes),
-            Self::File(file) => nix::unistd::write(file, bytes),
+            // Not for a terminal, or behind such a filter.
+            Self::Spliced(shared) => {
+                (*shared, splice_without_waiting(*shared, bytes), Self::Polled)
+            }
+            Self::Own(own) => return nix::unistd::write(own, bytes),
+            Self::Polled(shared) => return write_when_writable(*shared, bytes),
+            Self::File(file) => return nix::unistd::write(file, bytes),
             Self::Socket(socket) => {
-                send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                return send(socket.as_raw_fd(), bytes, flags);
+            }
+        };
+        match written {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EPIPE) => written,
+            Err(_) => {
+                *self = next(shared);
+                self.write(bytes)
             }
         }
     }
 
     fn opened_anew(stderr: BorrowedFd<'a>) -> Self {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        open(c"/proc/self/fd/2", flags).map_or(Self::Polled(stderr), Self::Own)
+        open(c"/proc/self/fd/2", flags).map_or(Self::Spliced(stderr), Self::Own)
     }
 
     /// Waits for room a moment, and no longer than this.
     fn wait(&self, limit: Duration) {
-        let fd = match self {
-            Self::Own(own) => own.as_fd(),
-            Self::Shared(fd) | Self::Polled(fd) | Self::Socket(fd) | Self::File(fd) => *fd,
-        };
-        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout(limit.min(A_MOMENT * 10)));
+        let room = PollFd::new(self.descriptor(), PollFlags::POLLOUT);
+        let _ = poll(&mut [room], timeout(limit.min(A_MOMENT * 10)));
         // Called writable all the same, such as with room for half a line end.
         sleep(A_MOMENT.min(limit));
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(own) => own.as_fd(),
+            Self::Shared(fd)
+            | Self::Spliced(fd)
+            | Self::Polled(fd)
+            | Self::Socket(fd)
+            | Self::File(fd) => *fd,
+        }
     }
 }
 

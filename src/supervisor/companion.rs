@@ -1,10 +1,11 @@
 //! What the supervisor says to those who use it, and what it asks of them.
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::sighting::Sighting;
 use super::signal::Signal;
+use super::signals::{Received, Signals, Wake};
 use super::spawn::SpawnError;
 
 /// Who stands beside the supervisor while the worker lives.
@@ -15,6 +16,23 @@ pub trait Companion {
     fn asks_to_stop(&mut self) -> bool;
     /// The worker was asked to stop.
     fn drain(&mut self);
+}
+
+/// The next signal, or the one that the companion stops the worker with; `None` when the deadline comes
+/// first.
+pub fn next_signal(
+    signals: &mut Signals,
+    companion: &mut dyn Companion,
+    deadline: Option<Instant>,
+) -> Option<Received> {
+    let Some(descriptor) = companion.descriptor() else { return signals.next(deadline) };
+    match signals.wait(Some(descriptor), deadline) {
+        Wake::Signal => signals.waiting(),
+        Wake::TimedOut => None,
+        Wake::Ready => {
+            companion.asks_to_stop().then_some(Received { signal: Signal::TERM, by_kernel: false })
+        }
+    }
 }
 
 /// Who is shown what the worker becomes and starts, while it is young.

@@ -36,6 +36,7 @@ pub use signal::Signal;
 pub use signals::Signals;
 pub use spawn::{SpawnError, Worker, WorkerCommand};
 
+use companion::next_signal;
 use looks::Looks;
 use remaining::{End, Remaining, Stop, kill_all};
 use signals::{Received, Wake};
@@ -195,7 +196,8 @@ impl Supervisor {
         let mut was_killed = false;
         let mut deferred = mem::take(&mut self.deferred).into_iter();
         loop {
-            // Between every two signals, so that no storm of them delays the worker's end.
+            // Between every two signals, so that no storm of them delays the worker's end, and signals between
+            // every two batches of deaths.
             // A group that has had its TERM is not asked twice: for many a worker that is an order to drop all.
             let was_asked = self.last_forwarded == Some(Signal::TERM);
             let scope = if was_asked { Scope::Worker } else { self.options.scope };
@@ -218,7 +220,15 @@ impl Supervisor {
                 return kill_all(worker.pid(), &mut self.signals);
             }
             let deadline = [kill_at, looks.next()].into_iter().flatten().min();
-            match deferred.next().or_else(|| self.next_signal(companion, deadline)) {
+            let signals = &mut self.signals;
+            let next = deferred.next().or_else(|| {
+                if reaped.is_unfinished {
+                    signals.waiting_among_deaths()
+                } else {
+                    next_signal(signals, companion, deadline)
+                }
+            });
+            match next {
                 None | Some(Received { signal: Signal::CHLD, .. }) => {}
                 Some(received) => {
                     if self.relay(received, worker) && stop.is_none() {
@@ -228,23 +238,6 @@ impl Supervisor {
                     }
                 }
             }
-        }
-    }
-
-    /// The next signal, or the one that the companion stops the worker with; `None` when the deadline
-    /// comes first.
-    fn next_signal(
-        &mut self,
-        companion: &mut dyn Companion,
-        deadline: Option<Instant>,
-    ) -> Option<Received> {
-        let Some(descriptor) = companion.descriptor() else { return self.signals.next(deadline) };
-        match self.signals.wait(Some(descriptor), deadline) {
-            Wake::Signal => self.signals.waiting(),
-            Wake::TimedOut => None,
-            Wake::Ready => companion
-                .asks_to_stop()
-                .then_some(Received { signal: Signal::TERM, by_kernel: false }),
         }
     }
 

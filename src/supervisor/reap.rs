@@ -21,18 +21,23 @@ pub struct Reaped {
     pub stopped: Option<Signal>,
     /// No child is left.
     pub childless: bool,
+    /// More may have ended than were reaped, of which no signal tells any more.
+    pub is_unfinished: bool,
 }
 
-/// Reaps all children that have ended; waitpid(2).
+/// So many at once: no storm of orphans that end faster than they are reaped holds up a signal.
+const AT_ONCE: usize = 64;
+
+/// Reaps the children that have ended; waitpid(2).
 ///
-/// All of them each time: one SIGCHLD can stand for many deaths (signal(7)). Children that the shim
-/// had before it became the shim, and orphans that became its own, are reaped silently unless
-/// `warn_on_reap`.
+/// All of them, as far as they are no more than at once: one SIGCHLD can stand for many deaths
+/// (signal(7)). Children that the shim had before it became the shim, and orphans that became its own,
+/// are reaped silently unless `warn_on_reap`.
 ///
 /// In group scope the worker's end ends its group as well.
 pub fn drain(worker: Pid, scope: Scope, warn_on_reap: bool) -> Reaped {
     let mut reaped = Reaped::default();
-    loop {
+    for _ in 0..AT_ONCE {
         let next = match scope {
             Scope::Worker => reap_any(),
             Scope::Group => reap_next_in_group_scope(worker),
@@ -57,6 +62,7 @@ pub fn drain(worker: Pid, scope: Scope, warn_on_reap: bool) -> Reaped {
             Ok(None) | Err(_) => return reaped,
         }
     }
+    Reaped { is_unfinished: true, ..reaped }
 }
 
 /// Ends the worker's group once the worker has ended and before it is reaped: as long as it is not, its

@@ -117,7 +117,8 @@ impl Remaining {
                     return;
                 }
             }
-            if reap::drain(self.worker, Scope::Worker, warn_on_reap).childless {
+            let reaped = reap::drain(self.worker, Scope::Worker, warn_on_reap);
+            if reaped.childless {
                 return;
             }
             let now = Instant::now();
@@ -130,7 +131,9 @@ impl Remaining {
             if is_over {
                 return;
             }
-            signals.wait(None, if has_warned { end } else { Some(moment) });
+            if !reaped.is_unfinished {
+                signals.wait(None, if has_warned { end } else { Some(moment) });
+            }
         }
     }
 
@@ -173,8 +176,13 @@ pub fn kill_all(worker: Pid, signals: &mut Signals) -> End {
         descendants::kill_all();
         // They are about a worker that is no more; read before the reaping, as above.
         while signals.waiting().is_some() {}
-        let reaped = reap::drain(worker, Scope::Worker, false);
-        status = reaped.ended.unwrap_or(status);
+        let reaped = loop {
+            let reaped = reap::drain(worker, Scope::Worker, false);
+            status = reaped.ended.unwrap_or(status);
+            if !reaped.is_unfinished {
+                break reaped;
+            }
+        };
         let has_given_up = !reaped.childless && Instant::now() >= deadline;
         if has_given_up {
             warn!("Not all of the worker's processes have ended when they were killed");

@@ -5,9 +5,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, SpliceFFlags, openat, splice};
 use nix::libc::{self, c_int, c_long};
 use nix::sys::stat::Mode;
+use nix::unistd::{pipe2, write};
 
 /// Where the kernel shows the open descriptors; proc(5).
 const FOLDER: &CStr = c"/proc/self/fd";
@@ -119,6 +120,21 @@ pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize>
         )
     };
     Errno::result(written).map(|count| usize::try_from(count).unwrap_or_default())
+}
+
+/// Writes what there is room for to a pipe, whatever the descriptor's own flags say, on a kernel that can't tell as
+/// above: by way of a pipe of the shim's own, in pages; splice(2).
+///
+/// # Errors
+/// EAGAIN where there is no room. EINVAL where it is no pipe.
+pub fn splice_without_waiting(pipe: BorrowedFd, bytes: &[u8]) -> nix::Result<usize> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let held = write(&writer, bytes)?;
+    match splice(reader, None, pipe, None, held, SpliceFFlags::SPLICE_F_NONBLOCK)? {
+        // Another writer was faster.
+        0 if held > 0 => Err(Errno::EAGAIN),
+        count => Ok(count),
+    }
 }
 
 /// Puts a placeholder where standard input, output or error was closed.

@@ -21,21 +21,23 @@ const STARTS: [(&str, &[&str]); 3] = [
 /// Takes a job with BullMQ, two at a time, and one with BLPOP, in two loops.
 const TASKS: [&str; 2] = ["bull", "pop"];
 
-/// How long a job takes, in ms: longer than a deployment needs to get at its worker.
-const JOB: u32 = 4_000;
+/// How long a job takes after its worker was told to stop, in ms: until then it is in its hand, however long the
+/// deployment needs to get there.
+const JOB: u32 = 2_000;
 
 const COMMON: &str = r"
 const Redis = require('ioredis');
 exports.type = process.env.WORKER_TYPE;
 exports.connection = () => new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: null });
 const redis = exports.connection();
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const told = new Promise((resolve) => process.on('SIGTERM', resolve));
+const end = told.then(() => new Promise((resolve) => setTimeout(resolve, JOB)));
 exports.work = async (id) => {
     await redis.rpush(`${exports.type}:started`, id);
-    await sleep(JOB);
+    await end;
     await redis.rpush(`${exports.type}:done`, id);
 };
-exports.stop = (finish) => process.on('SIGTERM', () => finish().then(() => process.exit(0)));
+exports.stop = (finish) => told.then(finish).then(() => process.exit(0));
 ";
 
 const BULL: &str = r"
