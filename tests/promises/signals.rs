@@ -174,25 +174,27 @@ fn in_charge(running: &Running) -> Result<i32, String> {
     Ok(shim)
 }
 
-/// The time from there to the worker's first word, at least 3 ms: what a sweep has to go through.
+/// The time from there to the worker's first word, at least 3 ms: what a sweep has to go through. The median: with
+/// one start that a busy machine has held up, most of the sweep would come too late to show anything.
 fn start_up(shim: &Shim) -> Result<Duration, String> {
-    let mut longest = Duration::from_millis(3);
+    let mut starts = Vec::new();
     for _ in 0..5 {
         let mut running = shim.spawn();
         let shim = in_charge(&running)?;
         let start = Instant::now();
         running.try_line()?;
-        longest = longest.max(start.elapsed());
+        starts.push(start.elapsed());
         try_kill(shim, libc::SIGTERM)?;
         running.try_end()?;
     }
-    Ok(longest)
+    starts.sort();
+    Ok(starts[2].max(Duration::from_millis(3)))
 }
 
 /// 128 + 15, whether the worker has got it or was never started. That no worker is left behind shows
 /// at its pipe, for whose end the harness waits.
 fn sigterm_is_never_lost(shim: &Shim, runs: u32) -> Result<(), String> {
-    let whole = start_up(shim)? * 5 / 4;
+    let whole = start_up(shim)? * 3 / 2;
     let (mut with_worker, mut without) = (0, 0);
     for run in 0..runs {
         let moment = whole * run / runs;
