@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use nix::sys::prctl::set_name;
+use nix::sys::prctl::{get_name, set_name};
 
 /// What is known of this instance's place in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +40,22 @@ impl Standing {
             let _ = set_name(name);
         }
     }
+
+    /// Calls the thread that calls this by what is left of its standing when it makes no more attempts.
+    pub fn show_end() {
+        let shown = get_name().ok().and_then(|name| Self::named(name.to_str().ok()?));
+        match shown {
+            Some(Self::Registered | Self::Lost) => Self::Lost.show(),
+            Some(Self::Registering | Self::Unregistered) | None => Self::Unregistered.show(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NAMES, Standing};
+    use std::thread;
+
+    use super::{NAMES, Standing, get_name};
 
     #[test]
     fn each_name_says_one_thing_and_is_not_cut_by_the_kernel() {
@@ -54,5 +65,18 @@ mod tests {
         }
         assert_eq!(Standing::named(Standing::FIRST_NAME), Some(Standing::Registering));
         assert_eq!(Standing::named("version-guard:7"), None);
+    }
+
+    #[test]
+    fn what_is_registered_when_the_attempts_end_is_lost() {
+        let ends = thread::spawn(|| {
+            NAMES.map(|(standing, _)| {
+                standing.show();
+                Standing::show_end();
+                Standing::named(get_name().unwrap().to_str().unwrap()).unwrap()
+            })
+        });
+        let (lost, unregistered) = (Standing::Lost, Standing::Unregistered);
+        assert_eq!(ends.join().unwrap(), [unregistered, unregistered, lost, lost]);
     }
 }

@@ -64,7 +64,7 @@ impl Task {
         let (worker_type, redis) = (self.worker_type.as_str().to_owned(), self.redis());
         let told = Arc::clone(&self.told);
         fault::confine(move || {
-            Standing::Unregistered.show();
+            Standing::show_end();
             told.store(true, Ordering::Release);
             let _ = channel.shutdown(Shutdown::Both);
             warn!(
