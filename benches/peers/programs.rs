@@ -1,5 +1,6 @@
 //! The small static programs that the bench starts, and the bench itself.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,7 +19,9 @@ impl Programs {
         let bench = std::env::current_exe().expect("a path");
         // TARGET_FOLDER/TRIPLE/release/deps/peers-…
         let profile = ancestor(&bench, 2);
-        let triple = ancestor(&bench, 3).file_name().expect("a target's folder");
+        let folder =
+            |generations| ancestor(&bench, generations).file_name().expect("a folder of cargo's");
+        let profile_name = if folder(2) == "debug" { OsStr::new("dev") } else { folder(2) };
         let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
         // What cargo tells the bench of its package: ring's build script would see it as a change, and
         // be run again here and by the next cargo outside.
@@ -28,14 +31,15 @@ impl Programs {
             }
         }
         let status = cargo
-            .args(["build", "--quiet", "--release", "--locked"])
+            .args(["build", "--quiet", "--locked", "--profile"])
+            .arg(profile_name)
             .args(["--example", "worker", "--example", "floor"])
             .arg("--manifest-path")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
             .arg("--target-dir")
             .arg(ancestor(&bench, 4))
             .arg("--target")
-            .arg(triple)
+            .arg(folder(3))
             .status()
             .expect("cargo starts");
         assert!(status.success(), "the examples are built");
