@@ -40,7 +40,7 @@ beyond_an_emulator=(
     # arm64 is none of another processor there, and an empty root has no emulator.
     a_signal_that_comes_while_the_worker_is_being_executed when_no_process_can_be_made
     the_registrars_thread_gives_way a_seccomp_profile a_worker_that_can_not_be_executed
-    an_empty_root empty_root_too in_an_empty_root
+    an_empty_root empty_root_too in_an_empty_root a_storm_of_orphans
     # Hundreds of starts, each of which it makes twenty times as long.
     a_registration_that_is_cut_anywhere a_shim_that_is_killed_at_any_moment
     # Within 75 ms of a signal.

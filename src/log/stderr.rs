@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK};
+use nix::libc::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, mode_t};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::fstat;
@@ -100,9 +100,10 @@ enum End<'a> {
     Shared(BorrowedFd<'a>),
     /// The same through a file description of the shim's own, which does not block.
     Own(OwnedFd),
-    /// A pipe that may not be opened anew, such as a log pipe of another user's: by way of a pipe of the shim's own.
+    /// A pipe that may not be opened anew, such as a log pipe of another user's: by way of a pipe of the shim's
+    /// own. Each line takes a page of it, and a pipe that nobody reads is full after sixteen.
     Spliced(BorrowedFd<'a>),
-    /// The same of a terminal, or where a filter of system calls denies it.
+    /// A terminal like that, to which splice(2) would wait; or a pipe where there is no splicing.
     Polled(BorrowedFd<'a>),
     Socket(BorrowedFd<'a>),
     /// A file, which never makes anybody wait.
@@ -111,8 +112,7 @@ enum End<'a> {
 
 impl<'a> End<'a> {
     fn new(stderr: BorrowedFd<'a>) -> Self {
-        let kind = fstat(stderr).map_or(0, |stat| stat.st_mode & S_IFMT);
-        match kind {
+        match kind_of(stderr) {
             S_IFIFO | S_IFCHR if is_answered_by_linux() => Self::Shared(stderr),
             S_IFIFO | S_IFCHR => Self::opened_anew(stderr),
             S_IFSOCK => Self::Socket(stderr),
@@ -128,7 +128,7 @@ impl<'a> End<'a> {
             Self::Shared(shared) => {
                 (*shared, write_without_waiting(*shared, bytes), Self::opened_anew)
             }
-            // Not for a terminal, or behind such a filter.
+            // Not behind such a filter, or without a descriptor for a pipe.
             Self::Spliced(shared) => {
                 (*shared, splice_without_waiting(*shared, bytes), Self::Polled)
             }
@@ -151,7 +151,11 @@ impl<'a> End<'a> {
 
     fn opened_anew(stderr: BorrowedFd<'a>) -> Self {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        open(c"/proc/self/fd/2", flags).map_or(Self::Spliced(stderr), Self::Own)
+        match open(c"/proc/self/fd/2", flags) {
+            Ok(own) => Self::Own(own),
+            Err(_) if kind_of(stderr) == S_IFIFO => Self::Spliced(stderr),
+            Err(_) => Self::Polled(stderr),
+        }
     }
 
     /// Waits for room a moment, and no longer than this.
@@ -172,6 +176,10 @@ impl<'a> End<'a> {
             | Self::File(fd) => *fd,
         }
     }
+}
+
+fn kind_of(file: BorrowedFd) -> mode_t {
+    fstat(file).map_or(0, |stat| stat.st_mode & S_IFMT)
 }
 
 /// As much at once as a pipe or terminal takes without blocking, once poll(2) has called it writable:

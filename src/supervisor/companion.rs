@@ -3,6 +3,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::sighting::Sighting;
 use super::signal::Signal;
 use super::signals::{Received, Signals, Wake};
@@ -29,10 +31,21 @@ pub fn next_signal(
     match signals.wait(Some(descriptor), deadline) {
         Wake::Signal => signals.waiting(),
         Wake::TimedOut => None,
-        Wake::Ready => {
-            companion.asks_to_stop().then_some(Received { signal: Signal::TERM, by_kernel: false })
-        }
+        Wake::Ready => stop_of(companion),
     }
+}
+
+/// The same without a wait, and with no signal that tells of a death, of which there are enough at hand.
+pub fn next_among_deaths(signals: &mut Signals, companion: &mut dyn Companion) -> Option<Received> {
+    signals.waiting_among_deaths().or_else(|| {
+        let mut ready = [PollFd::new(companion.descriptor()?, PollFlags::POLLIN)];
+        let is_ready = poll(&mut ready, PollTimeout::ZERO) == Ok(1);
+        is_ready.then(|| stop_of(companion))?
+    })
+}
+
+fn stop_of(companion: &mut dyn Companion) -> Option<Received> {
+    companion.asks_to_stop().then_some(Received { signal: Signal::TERM, by_kernel: false })
 }
 
 /// Who is shown what the worker becomes and starts, while it is young.

@@ -36,7 +36,7 @@ pub use signal::Signal;
 pub use signals::Signals;
 pub use spawn::{SpawnError, Worker, WorkerCommand};
 
-use companion::next_signal;
+use companion::{next_among_deaths, next_signal};
 use looks::Looks;
 use remaining::{End, Remaining, Stop, kill_all};
 use signals::{Received, Wake};
@@ -223,7 +223,7 @@ impl Supervisor {
             let signals = &mut self.signals;
             let next = deferred.next().or_else(|| {
                 if reaped.is_unfinished {
-                    signals.waiting_among_deaths()
+                    next_among_deaths(signals, companion)
                 } else {
                     next_signal(signals, companion, deadline)
                 }

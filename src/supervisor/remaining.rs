@@ -179,7 +179,7 @@ pub fn kill_all(worker: Pid, signals: &mut Signals) -> End {
         let reaped = loop {
             let reaped = reap::drain(worker, Scope::Worker, false);
             status = reaped.ended.unwrap_or(status);
-            if !reaped.is_unfinished {
+            if !reaped.is_unfinished || Instant::now() >= deadline {
                 break reaped;
             }
         };

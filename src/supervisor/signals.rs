@@ -79,7 +79,7 @@ impl Signals {
         self.first_of_others(|blocked| take(blocked, deadline))
     }
 
-    /// The next signal that waits, or `None`: none that tells of a death, of which there are enough at hand.
+    /// The next signal that waits, or `None`: none that tells of a death.
     pub fn waiting_among_deaths(&mut self) -> Option<Received> {
         self.first_of_others(|blocked| take_other_than(blocked, Signal::CHLD.number()))
     }

@@ -122,17 +122,17 @@ pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize>
     Errno::result(written).map(|count| usize::try_from(count).unwrap_or_default())
 }
 
-/// Writes what there is room for to a pipe, whatever the descriptor's own flags say, on a kernel that can't tell as
-/// above: by way of a pipe of the shim's own, in pages; splice(2).
+/// Writes what there is room for to a pipe, and to a pipe alone, whatever the descriptor's own flags say, on a kernel
+/// that can't tell as above: by way of a pipe of the shim's own, in pages; splice(2).
 ///
 /// # Errors
-/// EAGAIN where there is no room. EINVAL where it is no pipe.
+/// EAGAIN where there is no room. The kernel's, where it makes no pipe.
 pub fn splice_without_waiting(pipe: BorrowedFd, bytes: &[u8]) -> nix::Result<usize> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let held = write(&writer, bytes)?;
     match splice(reader, None, pipe, None, held, SpliceFFlags::SPLICE_F_NONBLOCK)? {
-        // Another writer was faster.
-        0 if held > 0 => Err(Errno::EAGAIN),
+        // Or nothing would be tried again without an end.
+        0 => Err(Errno::EAGAIN),
         count => Ok(count),
     }
 }

@@ -220,6 +220,27 @@ fn no_broken_log_keeps_a_worker_from_running_or_changes_its_exit_code() {
     }
 }
 
+/// The same of root's log for a user who may not open it anew, as in a container with a user of its own, on a
+/// kernel before Linux 6.4.
+#[test]
+fn no_broken_log_of_another_users_keeps_a_worker_from_running_or_changes_its_exit_code() {
+    let folder = Folder::new();
+    let shim = of_another_user(&folder).worker(["sh", "-c", "echo out; exit 7"]);
+    for broken in &BROKEN {
+        let ended = with_broken_log(shim.clone().under(["deny:pwritev2"]), broken);
+        assert_eq!((ended.code, ended.stdout.as_str()), (7, "out\n"), "{ended:?}");
+        assert!(ended.took < Duration::from_secs(10), "{ended:?}");
+    }
+}
+
+/// A shim of a user's who may not open root's log pipe or terminal anew.
+fn of_another_user(folder: &Folder) -> Shim {
+    let shim = folder.program("shim", &crate::common::binary(), "755");
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    Shim::of(shim, ["run"]).behind(user)
+}
+
 #[test]
 fn a_worker_that_dies_of_a_signal_behind_a_broken_log_is_128_and_the_signal() {
     for broken in &BROKEN {
@@ -436,21 +457,9 @@ fn sigterm_behind_a_busy_log_pipe(as_another_user: bool, as_before_6_4: bool) ->
         (while :; do (: &) done) 2>/dev/null &
         echo ready; while :; do wait; done";
     let (mut reader, writer) = pipe().unwrap();
-    let shim = Shim::command("run").worker(["sh", "-c", script]).options(["--warn-on-reap"]).pid1();
-    // Who may not open root's log pipe anew, as in a container with a user of its own.
-    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let folder = Folder::new();
-    let shim = if as_another_user {
-        let shim = folder.program("shim", &crate::common::binary(), "755");
-        fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-        Shim::of(shim, ["run"])
-            .worker(["sh", "-c", script])
-            .options(["--warn-on-reap"])
-            .pid1()
-            .behind(user)
-    } else {
-        shim
-    };
+    let shim = if as_another_user { of_another_user(&folder) } else { Shim::command("run") };
+    let shim = shim.worker(["sh", "-c", script]).options(["--warn-on-reap"]).pid1();
     let shim = if as_before_6_4 { shim.under(["deny:pwritev2"]) } else { shim };
     let mut command = shim.to_command();
     let mut running = Running::start(command.stderr(writer), true);
