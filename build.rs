@@ -17,7 +17,5 @@ fn main() {
         for script in ["start.ld", "unwinding.ld"] {
             println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/.cargo/{script}");
         }
-        // Code and constants in one mapping: a start maps and unmaps two fewer, and touches fewer pages.
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,noseparate-code");
     }
 }
