@@ -8,9 +8,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
 use super::signal::Signal;
-use crate::system::signals::{
-    AllBlocked, Sent, all_blocked_since_entry, descriptor, take, take_other_than,
-};
+use crate::system::signals::{AllBlocked, all_blocked_since_entry, descriptor, take};
 
 /// The signals that wait. All are blocked from the shim's first instruction on and read from here:
 /// none can interrupt, none is lost but what the kernel itself merges, and real-time ones stay in
@@ -76,17 +74,17 @@ impl Signals {
     /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is left out; a
     /// SIGPIPE or SIGSEGV that another process sends is a signal like any other.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
-        self.first_of_others(|blocked| take(blocked, deadline))
+        self.next_but(None, deadline)
     }
 
     /// The next signal that waits, or `None`: none that tells of a death.
     pub fn waiting_among_deaths(&mut self) -> Option<Received> {
-        self.first_of_others(|blocked| take_other_than(blocked, Signal::CHLD.number()))
+        self.next_but(Some(Signal::CHLD), Some(Instant::now()))
     }
 
-    fn first_of_others(&self, take: impl Fn(&AllBlocked) -> Option<Sent>) -> Option<Received> {
+    fn next_but(&self, but: Option<Signal>, deadline: Option<Instant>) -> Option<Received> {
         loop {
-            let sent = take(&self.blocked)?;
+            let sent = take(&self.blocked, but.map(Signal::number), deadline)?;
             if sent.by != Some(self.own_pid) {
                 let signal = Signal::new(sent.signal)?;
                 return Some(Received { signal, by_kernel: sent.by_kernel });

@@ -25,7 +25,6 @@ const CHANGED: &[c_int] = &[
     33,
 ];
 
-/// Sets of signals: bit s-1 stands for signal s.
 const ALL_SIGNALS: u64 = u64::MAX;
 
 /// What the shim was started with: bit s-1 stands for signal s. Of those ignored only the changed ones.
@@ -99,17 +98,9 @@ pub struct Sent {
 }
 
 /// Takes the next signal that waits, real-time ones in order, or waits for one; `None` when the deadline
-/// comes first. rt_sigtimedwait(2).
-pub fn take(blocked: &AllBlocked, deadline: Option<Instant>) -> Option<Sent> {
-    take_of(blocked, ALL_SIGNALS, deadline)
-}
-
-/// The same, but without a wait and never this signal.
-pub fn take_other_than(blocked: &AllBlocked, signal: c_int) -> Option<Sent> {
-    take_of(blocked, !bit(signal), Some(Instant::now()))
-}
-
-fn take_of(_: &AllBlocked, set: u64, deadline: Option<Instant>) -> Option<Sent> {
+/// comes first. But for one, where it is named. rt_sigtimedwait(2).
+pub fn take(_: &AllBlocked, but: Option<c_int>, deadline: Option<Instant>) -> Option<Sent> {
+    let set = but.map_or(ALL_SIGNALS, |signal| !bit(signal));
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map(TimeSpec::from_duration);
