@@ -8,7 +8,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
 use super::signal::Signal;
-use crate::system::signals::{AllBlocked, all_blocked_since_entry, descriptor, take};
+use crate::system::signals::{AllBlocked, Deadline, all_blocked_since_entry, descriptor, take};
 
 /// The signals that wait. All are blocked from the shim's first instruction on and read from here:
 /// none can interrupt, none is lost but what the kernel itself merges, and real-time ones stay in
@@ -66,7 +66,7 @@ impl Signals {
 
     /// The next signal that waits, or `None`.
     pub fn waiting(&mut self) -> Option<Received> {
-        self.next(Some(Instant::now()))
+        self.next_but(None, Deadline::Now)
     }
 
     /// The next signal, for which it sleeps; `None` when the deadline comes first.
@@ -74,15 +74,15 @@ impl Signals {
     /// What the shim has caused itself, such as SIGPIPE on a broken log pipe, is left out; a
     /// SIGPIPE or SIGSEGV that another process sends is a signal like any other.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<Received> {
-        self.next_but(None, deadline)
+        self.next_but(None, deadline.into())
     }
 
     /// The next signal that waits, or `None`: none that tells of a death.
     pub fn waiting_among_deaths(&mut self) -> Option<Received> {
-        self.next_but(Some(Signal::CHLD), Some(Instant::now()))
+        self.next_but(Some(Signal::CHLD), Deadline::Now)
     }
 
-    fn next_but(&self, but: Option<Signal>, deadline: Option<Instant>) -> Option<Received> {
+    fn next_but(&self, but: Option<Signal>, deadline: Deadline) -> Option<Received> {
         loop {
             let sent = take(&self.blocked, but.map(Signal::number), deadline)?;
             if sent.by != Some(self.own_pid) {

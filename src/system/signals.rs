@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
@@ -97,13 +97,37 @@ pub struct Sent {
     pub by: Option<Pid>,
 }
 
+/// Until when a signal is waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    /// Only what has come already is taken: no clock is looked at.
+    Now,
+    At(Instant),
+    Never,
+}
+
+impl Deadline {
+    fn left(self) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::At(moment) => Some(moment.saturating_duration_since(Instant::now())),
+            Self::Never => None,
+        }
+    }
+}
+
+impl From<Option<Instant>> for Deadline {
+    fn from(moment: Option<Instant>) -> Self {
+        moment.map_or(Self::Never, Self::At)
+    }
+}
+
 /// Takes the next signal that waits, real-time ones in order, or waits for one; `None` when the deadline
 /// comes first. But for one, where it is named. rt_sigtimedwait(2).
-pub fn take(_: &AllBlocked, but: Option<c_int>, deadline: Option<Instant>) -> Option<Sent> {
+pub fn take(_: &AllBlocked, but: Option<c_int>, deadline: Deadline) -> Option<Sent> {
     let set = but.map_or(ALL_SIGNALS, |signal| !bit(signal));
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map(TimeSpec::from_duration);
+        let timeout = deadline.left().map(TimeSpec::from_duration);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout.as_ref());
         // SAFETY: all zeroes are a valid siginfo_t.
         let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
