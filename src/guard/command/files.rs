@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::time::ClockId;
 
 use super::pattern;
@@ -29,6 +29,9 @@ const MAX_BEGINNING_BYTES: u64 = 256;
 const MAX_LOOKS: u32 = 4096;
 /// How many entries of a folder are seen.
 const MAX_ENTRIES: usize = 1024;
+/// From which question on a clock is looked at: a worker that is no script is found with fewer, and the first
+/// look at a clock costs a start more than all of them.
+const FIRST_WITH_A_CLOCK: u32 = 16;
 /// What all of it may take of the processor's time: on a busy machine, too, the same is read.
 const LIMIT: Duration = Duration::from_millis(50);
 /// What all of it may take where it is storage that is waited for.
@@ -46,9 +49,10 @@ enum Part {
 pub struct Files {
     reads_left: u32,
     looks_left: u32,
+    /// How often it was asked whether all is over.
+    asked: u32,
     /// When it began, by the clock and by this thread's time.
-    began: Instant,
-    processor_time: Duration,
+    began: Option<(Instant, Duration)>,
     read: BTreeMap<(PathBuf, Part), Option<Rc<str>>>,
     real: BTreeMap<PathBuf, PathBuf>,
     /// What could not be read, as sentences.
@@ -60,8 +64,8 @@ impl Files {
         Self {
             reads_left: MAX_READS,
             looks_left: MAX_LOOKS,
-            began: Instant::now(),
-            processor_time: processor_time(),
+            asked: 0,
+            began: None,
             read: BTreeMap::new(),
             real: BTreeMap::new(),
             unread: Vec::new(),
@@ -199,15 +203,24 @@ impl Files {
 
     /// Whether all is over that reading may take.
     pub fn is_over(&mut self) -> bool {
-        let elapsed = self.began.elapsed();
-        // The processor's time is a system call, and never more than has passed.
-        let takes_long = elapsed >= PATIENCE
-            || elapsed >= LIMIT && processor_time().saturating_sub(self.processor_time) >= LIMIT;
-        let is_over = takes_long || self.looks_left == 0;
+        let is_over = self.looks_left == 0 || self.takes_long();
         if is_over {
             self.tell("it takes too long to follow".into());
         }
         is_over
+    }
+
+    fn takes_long(&mut self) -> bool {
+        self.asked = self.asked.saturating_add(1);
+        if self.asked < FIRST_WITH_A_CLOCK {
+            return false;
+        }
+        let (began, processor_time_before) =
+            *self.began.get_or_insert_with(|| (Instant::now(), processor_time()));
+        let elapsed = began.elapsed();
+        // The processor's time is a system call, and never more than has passed.
+        elapsed >= PATIENCE
+            || elapsed >= LIMIT && processor_time().saturating_sub(processor_time_before) >= LIMIT
     }
 
     /// Something that is not followed, said once.
@@ -230,17 +243,21 @@ fn real_path(path: &Path) -> io::Result<PathBuf> {
     // Without a slash at its end, by which a link would be followed.
     let plain: PathBuf = path.components().collect();
     let is_name = |part: Component| matches!(part, Component::RootDir | Component::Normal(_));
-    if plain.is_absolute() && plain.components().all(is_name) {
-        let mut parts = plain.ancestors().filter(|part| part.parent().is_some());
-        if parts.all(|part| part.symlink_metadata().is_ok_and(|part| !part.is_symlink())) {
-            return Ok(plain);
-        }
+    if plain.is_absolute() && plain.components().all(is_name) && is_without_links(&plain) {
+        return Ok(plain);
     }
     // With O_PATH no FIFO is waited for; the standard library leaves it out with musl.
     let opened = open(path, OFlag::O_PATH)?;
     let link = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     // In a root without /proc, or of what is outside of the root.
     link.ok().filter(|real| real.is_absolute()).map_or_else(|| path.canonicalize(), Ok)
+}
+
+/// Whether no part of a path is a link; openat2(2). Where that can't be told, it is not.
+fn is_without_links(path: &Path) -> bool {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(AT_FDCWD, path, how).is_ok()
 }
 
 /// What this thread has taken of the processor's time; clock_gettime(2).
