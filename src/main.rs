@@ -41,7 +41,7 @@ use system::environment::Environment;
 /// musl's own allocator asks the kernel for each size of memory apart, a fifth of a start.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: system::allocator::Allocator = system::allocator::Allocator::new();
 
 fn main() -> ExitCode {
     fault::init();

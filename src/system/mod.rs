@@ -4,6 +4,8 @@
 //! (32 and 33) have to pass as well, so masks go to the kernel without libc in between.
 #![allow(unsafe_code)]
 
+#[cfg(target_env = "musl")]
+pub mod allocator;
 pub mod children;
 pub mod descriptors;
 mod entry;
