@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes .cargo/start.ld, which puts the functions and constants of a start side by side in the binary.
+"""Writes .cargo/start.ld, which puts the functions, constants and variables of a start side by side in the binary.
 
     benches/start-order.py BINARY MAP [BINARY MAP ...]
 
@@ -11,7 +11,9 @@ kernel maps a program by windows of 16 pages: of functions that are spread all o
 ten times as many.
 
 Symbols have hashes and numbers in them that differ from one compiler to the next, for which any will do.
-What matches nothing is without effect. Constants without a name stay where they are.
+What matches nothing is without effect. Constants without a name come behind those with one, all together: any
+of them may be a start's. Variables come where the kernel touches a page anyway to clear what is behind the file's
+data.
 """
 
 import re
@@ -27,27 +29,29 @@ SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "NODE_ENV": "production", "GIT_SHA": SHA, "EXPECTED_GIT_SHA": SHA}
 OUTPUT = Path(__file__).resolve().parent.parent / ".cargo" / "start.ld"
 HEAD = """\
-/* The functions and constants of a start, side by side: written by benches/start-order.py. */
+/* The functions, constants and variables of a start, side by side: written by benches/start-order.py. */
 """
 SECTION = """\
 SECTIONS {{
     {kind}.start : {{
 {lines}    }}
 }}
-INSERT BEFORE {kind};
+INSERT {where} {kind};
 """
-KINDS = [".text", ".rodata"]
+KINDS = {".text": "BEFORE", ".rodata": "BEFORE", ".data": "AFTER", ".bss": "BEFORE"}
+WITHOUT_NAME = ["*(.rodata..Lanon.*)"]
 # Each with its options, and where in its output an address stands. Below the second the shim is so slow that
 # the guards' time for reading a command is over early: it would not see all that is executed.
 TOOLS = [
     (["callgrind", "--dump-instr=yes", "--compress-pos=no", "--callgrind-out-file={output}"], r"^0x([0-9a-f]+) "),
-    (["lackey", "--trace-mem=yes", "--log-file={output}"], r"^ [LM] ([0-9a-f]+),"),
+    (["lackey", "--trace-mem=yes", "--log-file={output}"], r"^ [LSM] ([0-9a-f]+),"),
 ]
-# What the child does before it executes the worker, of which valgrind loses sight then; and what the compiler
-# calls in one build and inlines in another.
+# What the child does before it executes the worker, of which valgrind loses sight then; what the compiler calls
+# in one build and inlines in another; and what glibc does where there is a vdso(7) or a newer processor.
 UNSEEN = re.compile(
     "_13version_guard6system5spawn5spawn|_13version_guard6system7signals7restore|clone8callback"
-    r"|^\.text\.str(len|cmp)$"
+    r"|^\.text\.str(len|cmp) |^\.text .*dl-(object|lookup|setup_hash)\.o"
+    r"|^\.text\.evex\w* .*(memmove|memset|memcmp|memchr|strlen|strchr)-(evex|avx512)"
 )
 
 
@@ -67,7 +71,7 @@ def redis():
 
 
 def touched(binary, more, *worker, is_sealed=True):
-    """The addresses that a run with these variables executes and reads."""
+    """The addresses that a run with these variables executes, reads and writes."""
     addresses = []
     with tempfile.TemporaryDirectory() as folder:
         seal = Path(folder, "etc", "version-guard", "image.json")
@@ -88,7 +92,7 @@ def touched(binary, more, *worker, is_sealed=True):
 
 
 def placed(link_map):
-    """The sections that the linker has placed, by address: name, and file it came from."""
+    """The sections that the linker has placed, by address: name, file it came from, and size."""
     text = Path(link_map).read_text()
     # As GNU's linker writes it, and as LLVM's does.
     found = re.findall(r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", text, re.MULTILINE)
@@ -96,7 +100,7 @@ def placed(link_map):
         r"^ *([0-9a-f]+) +[0-9a-f]+ +([0-9a-f]+) +[0-9]+ +(\S.*):\((\.\S+)\)$", text, re.MULTILINE
     ):
         found.append((name, start, size, file))
-    return sorted((int(start, 16), name, file) for name, start, size, file in found if int(size, 16))
+    return sorted((int(start, 16), name, file, int(size, 16)) for name, start, size, file in found if int(size, 16))
 
 
 def at_start(binary, link_map):
@@ -105,7 +109,7 @@ def at_start(binary, link_map):
     starts = [start for start, *_ in sections]
     worker = ["/bin/sleep", "1"]
     plain = touched(binary, {}, *worker) + touched(binary, {}, *worker, is_sealed=False)
-    unseen = [start for start, name, _ in sections if UNSEEN.search(name)]
+    unseen = [start for start, name, file, _ in sections if UNSEEN.search(f"{name} {file}")]
     with redis() as url:
         registered = touched(binary, {"WORKER_TYPE": "worker", "REDIS_URL": url}, *worker)
     # Below the first is what the C library brings.
@@ -126,8 +130,8 @@ def patterns(section, file):
 
     Rust's own library comes built, and with older compilers under other symbols: _ZN, names, a hash.
     """
-    kind, symbol = re.fullmatch(r"(\.text(?:\.unlikely|\.hot)?|\.rodata)\.?(.*)", section).groups()
-    if kind == ".rodata" and symbol.startswith((".Lanon", "str")):
+    kind, symbol = re.fullmatch(r"(\.text(?:\.unlikely|\.hot)?|\.rodata|\.data|\.bss)\.?(.*)", section).groups()
+    if kind == ".rodata" and symbol.startswith((".Lanon", "str")) or symbol.startswith("rel."):
         return
     # The sections of glibc are of a file each, or of all that is written for one processor: .text.evex.
     if not symbol or file.endswith(".o)"):
@@ -136,7 +140,8 @@ def patterns(section, file):
         member = re.sub(r"^[A-Z]?(crt1|crtbegin)[A-Z]?\.o$", r"\1*.o", member.removesuffix(")"))
         yield f"*:*{member}({section})" if file.endswith(")") else f"*{member}({section})"
         return
-    symbol = re.sub(r"\.\d+$", ".*", symbol)
+    # The compiler numbers some variables in one build and not in another.
+    symbol = re.sub(r"\.\d+$", "", symbol) + "*" if kind in (".data", ".bss") else re.sub(r"\.\d+$", ".*", symbol)
     name = re.sub(r"Cs[0-9A-Za-z]+_|(?<=[A-Z])B[0-9A-Za-z]*_", lambda one: f"{one[0][0]}*_", symbol)
     yield f"*({kind}.{without_instantiating_crate(name)})"
     # What the compiler takes for cold is not so at a start, which grows its first vectors.
@@ -153,10 +158,17 @@ def main():
     # What each start touches comes first, of all builds.
     sections = dict.fromkeys(section for part in zip(*builds) for build in part for section in build)
     text = HEAD
-    for kind in KINDS:
+    for kind, where in KINDS.items():
         of_kind = [section for section in sections if section[0] == kind or section[0].startswith(f"{kind}.")]
-        lines = dict.fromkeys(pattern for section in of_kind for pattern in patterns(*section))
-        text += SECTION.format(kind=kind, lines="".join(f"        {line}\n" for line in lines))
+        if kind == ".bss":
+            # As many of them as the page has room for.
+            of_kind.sort(key=lambda section: section[2])
+        lines = list(dict.fromkeys(pattern for name, file, _ in of_kind for pattern in patterns(name, file)))
+        if where == "AFTER":
+            lines.reverse()
+        if kind == ".rodata":
+            lines += WITHOUT_NAME
+        text += SECTION.format(kind=kind, where=where, lines="".join(f"        {line}\n" for line in lines))
         print(f"{OUTPUT}: {len(lines)} patterns for {kind}")
     OUTPUT.write_text(text)
 
