@@ -11,6 +11,18 @@ use super::key::in_ms;
 /// so that a node which doesn't hold it says so; a transaction is `MULTI` … `EXEC`.
 pub type Batch = Vec<Cmd>;
 
+/// A command of these words.
+///
+/// In memory of its size from the beginning: the Redis library's own way grows it word by word, and a
+/// registration is some thirty commands.
+pub fn command<const N: usize>(words: [&[u8]; N]) -> Cmd {
+    let mut command = Cmd::with_capacity(N, words.iter().map(|word| word.len()).sum());
+    for word in words {
+        command.arg(word);
+    }
+    command
+}
+
 /// The reply to each command of a batch, or the first error among them.
 pub type Replies = Result<Vec<Value>, RedisError>;
 

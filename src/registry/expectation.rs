@@ -6,7 +6,7 @@
 use redis::{Value, cmd};
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
+use super::batch::{Batch, command};
 use super::fleet::EscapedText;
 use super::key::{KeyPrefix, WorkerType};
 use super::timestamp::{ms_of, rfc3339};
@@ -49,7 +49,8 @@ pub fn expected_key(prefix: &KeyPrefix) -> Vec<u8> {
 
 /// Reads what is expected of a type: its own field, and that of all.
 pub fn read_expectation(prefix: &KeyPrefix, worker_type: &WorkerType) -> Batch {
-    vec![cmd("HMGET").arg(expected_key(prefix)).arg(worker_type.as_str()).arg(ALL_TYPES).clone()]
+    let key = expected_key(prefix);
+    vec![command([b"HMGET", &key, worker_type.as_str().as_bytes(), ALL_TYPES.as_bytes()])]
 }
 
 /// Reads all that is published.

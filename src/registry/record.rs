@@ -5,9 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
-use redis::cmd;
-
-use super::batch::Batch;
+use super::batch::{Batch, command};
 use super::departure::{Departure, MAX_DEPARTURES, WorkerEnd};
 use super::key::{
     DAY, KeyPrefix, WorkerType, in_ms, index_key, instance_key, last_key, left_key, version_key,
@@ -168,29 +166,30 @@ impl Entry {
 
     /// Replies what the index says.
     pub fn read_last_seen(&self) -> Batch {
-        vec![cmd("ZSCORE").arg(&self.index_key).arg(&self.member).clone()]
+        vec![command([b"ZSCORE", &self.index_key, self.member.as_bytes()])]
     }
 
     /// Never seen yet, where the index does not know better: so that whoever sees the version key finds
     /// that there is more to it.
     pub fn enter_index(&self) -> Batch {
         vec![
-            cmd("MULTI"),
-            cmd("ZADD").arg(&self.index_key).arg("NX").arg(0).arg(&self.member).clone(),
+            command([b"MULTI"]),
+            command([b"ZADD", &self.index_key, b"NX", b"0", self.member.as_bytes()]),
             pexpire(&self.index_key, DAY),
-            cmd("EXEC"),
+            command([b"EXEC"]),
         ]
     }
 
     /// Last seen at this unix time in ms; what hasn't been for a day is forgotten.
     pub fn write_last_seen(&self, now: u64) -> Batch {
-        let forgotten = now.saturating_sub(in_ms(DAY));
+        let key = self.index_key.as_slice();
+        let forgotten = now.saturating_sub(in_ms(DAY)).to_string();
         vec![
-            cmd("MULTI"),
-            cmd("ZADD").arg(&self.index_key).arg(now).arg(&self.member).clone(),
-            cmd("ZREMRANGEBYSCORE").arg(&self.index_key).arg("-inf").arg(forgotten).clone(),
-            pexpire(&self.index_key, DAY),
-            cmd("EXEC"),
+            command([b"MULTI"]),
+            command([b"ZADD", key, now.to_string().as_bytes(), self.member.as_bytes()]),
+            command([b"ZREMRANGEBYSCORE", key, b"-inf", forgotten.as_bytes()]),
+            pexpire(key, DAY),
+            command([b"EXEC"]),
         ]
     }
 
@@ -198,18 +197,19 @@ impl Entry {
     pub fn write_left(&self, departure: &Departure) -> Batch {
         // It holds nothing that can't be expressed.
         let text = serde_json::to_string(departure).unwrap_or_default();
+        let last = (MAX_DEPARTURES - 1).to_string();
         vec![
-            cmd("MULTI"),
-            cmd("LPUSH").arg(&self.left_key).arg(text).clone(),
-            cmd("LTRIM").arg(&self.left_key).arg(0).arg(MAX_DEPARTURES - 1).clone(),
+            command([b"MULTI"]),
+            command([b"LPUSH", &self.left_key, text.as_bytes()]),
+            command([b"LTRIM", &self.left_key, b"0", last.as_bytes()]),
             pexpire(&self.left_key, DAY),
-            cmd("EXEC"),
+            command([b"EXEC"]),
         ]
     }
 
     /// For a key of before, which held no list.
     pub fn delete_left(&self) -> Batch {
-        vec![cmd("DEL").arg(&self.left_key).clone()]
+        vec![command([b"DEL", &self.left_key])]
     }
 
     /// How this instance's worker ended, at this unix time in ms.
@@ -230,11 +230,11 @@ impl Entry {
     }
 
     pub fn delete_last_seen(&self) -> Batch {
-        vec![cmd("ZREM").arg(&self.index_key).arg(&self.member).clone()]
+        vec![command([b"ZREM", &self.index_key, self.member.as_bytes()])]
     }
 
     pub fn delete_instance(&self) -> Batch {
-        vec![cmd("DEL").arg(&self.instance_key).clone()]
+        vec![command([b"DEL", &self.instance_key])]
     }
 
     /// What tells of an instance whose record is gone because it has stopped reporting.
@@ -245,24 +245,26 @@ impl Entry {
     }
 
     pub fn delete_last(&self) -> Batch {
-        vec![cmd("DEL").arg(&self.last_key).clone()]
+        vec![command([b"DEL", &self.last_key])]
     }
 
     pub fn delete_version(&self) -> Batch {
-        vec![cmd("MULTI"), cmd("DEL").arg(&self.version_key).clone(), cmd("EXEC")]
+        vec![command([b"MULTI"]), command([b"DEL", &self.version_key]), command([b"EXEC"])]
     }
 
     /// Replies the version key's fields, in the record's order. What is written next is written only
     /// if no other client has written in between.
     pub fn watch_version(&self) -> Batch {
-        let watch = cmd("WATCH").arg(&self.version_key).clone();
-        [vec![watch], self.read_version()].concat()
+        let mut batch = vec![command([b"WATCH", &self.version_key])];
+        batch.append(&mut self.read_version());
+        batch
     }
 
     /// The same, last reply, where nothing can be watched.
     pub fn read_version(&self) -> Batch {
-        let names = self.record.version_fields().map(|(name, _)| name);
-        vec![cmd("HMGET").arg(&self.version_key).arg(&names).clone()]
+        let [first, second, third, fourth] =
+            self.record.version_fields().map(|(name, _)| name.as_bytes());
+        vec![command([b"HMGET", &self.version_key, first, second, third, fourth])]
     }
 }
 
@@ -272,16 +274,17 @@ impl Entry {
 /// Field by field: before Redis 4, HSET takes one alone. Of a client that has not logged in, later ones
 /// take no command of more than ten words and close the connection instead of saying why.
 fn write(key: &[u8], fields: &[(&str, &str)], ttl: Duration) -> Batch {
-    let mut batch = vec![cmd("MULTI"), cmd("DEL").arg(key).clone()];
-    batch.extend(
-        fields.iter().map(|(name, value)| cmd("HSET").arg(key).arg(name).arg(value).clone()),
-    );
-    batch.extend([pexpire(key, ttl), cmd("EXEC")]);
+    let mut batch = Batch::with_capacity(fields.len() + 4);
+    batch.extend([command([b"MULTI"]), command([b"DEL", key])]);
+    let one =
+        |(name, value): &(&str, &str)| command([b"HSET", key, name.as_bytes(), value.as_bytes()]);
+    batch.extend(fields.iter().map(one));
+    batch.extend([pexpire(key, ttl), command([b"EXEC"])]);
     batch
 }
 
 fn pexpire(key: &[u8], ttl: Duration) -> redis::Cmd {
-    cmd("PEXPIRE").arg(key).arg(in_ms(ttl)).clone()
+    command([b"PEXPIRE", key, in_ms(ttl).to_string().as_bytes()])
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! The Redis library's own cluster client asks each time for the map of all slots and holds connections to
 //! all nodes: a heartbeat would take some round trips in the place of two. Redirects are followed here.
 
+use std::borrow::Cow;
+
 use redis::{Arg, Cmd, RedisError, Value, cmd};
 
 use super::batch::{
@@ -22,6 +24,13 @@ struct Pending {
     node: usize,
     /// The node serves the key only after ASKING.
     asking: bool,
+}
+
+impl Pending {
+    /// The commands that go to the node.
+    fn as_sent(&self) -> Cow<'_, [Cmd]> {
+        if self.asking { Cow::Owned(with_asking(&self.batch)) } else { Cow::Borrowed(&self.batch) }
+    }
 }
 
 impl Session {
@@ -181,28 +190,22 @@ impl Session {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let batches: Vec<(Pending, Batch)> = batches
-            .into_iter()
-            .map(|one| {
-                let batch = if one.asking { with_asking(&one.batch) } else { one.batch.clone() };
-                (one, batch)
-            })
-            .collect();
+        let sent: Vec<Cow<[Cmd]>> = batches.iter().map(Pending::as_sent).collect();
         let mut replies = Vec::new();
-        for together in batches.chunks(if self.is_serial { 1 } else { batches.len() }) {
-            let commands: Vec<&Cmd> = together.iter().flat_map(|(_, batch)| batch).collect();
+        for together in sent.chunks(if self.is_serial { 1 } else { sent.len() }) {
+            let commands: Vec<&Cmd> = together.iter().flat_map(|batch| batch.iter()).collect();
             replies.extend(self.exchange(node, &commands).await?);
         }
         let mut replies = replies.into_iter();
-        let answered = batches.into_iter().map(|(one, batch)| {
+        let answered = batches.iter().zip(&sent).map(|(one, batch)| {
             let replies = batch.iter().zip(replies.by_ref());
             let replies = replies.filter(|(command, _)| !is_asking(command));
             let replies: Vec<Value> = replies.map(|(_, reply)| reply).collect();
-            let replies =
-                or_first_error(replies).and_then(|replies| plausible(&one.batch, replies));
-            (one, replies)
+            or_first_error(replies).and_then(|replies| plausible(&one.batch, replies))
         });
-        Ok(answered.collect())
+        let answered: Vec<Replies> = answered.collect();
+        drop(sent);
+        Ok(batches.into_iter().zip(answered).collect())
     }
 }
 
